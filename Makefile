@@ -1,0 +1,61 @@
+# Inferwire's commands. `make` lists them; each installs what it needs into .venv first.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test check generate generated-fresh release-contract format pin clean
+MAKEFLAGS += --no-print-directory
+
+bin := .venv/bin
+# The contract as last released. Comparing with a file works in a clone of any depth and on every branch, and compares
+# with what callers have, not with the last commit: a message that was never released may still change.
+released := protos/baseline.binpb
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## serve the two bundled models on 127.0.0.1:50051 until Ctrl-C
+	@deploy/install demo
+	@exec $(bin)/inferwire demo
+
+test: ## check, then run every test
+	@deploy/install test
+	@$(MAKE) check
+	@exec $(bin)/python -m pytest
+
+check: ## format, lint, types, who imports whom, the contract
+	@deploy/install test
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+	$(bin)/mypy
+	$(bin)/lint-imports --no-logo
+	$(bin)/buf lint protos
+	$(bin)/buf format protos --diff --exit-code
+	$(bin)/buf breaking protos --against $(released)
+	@$(MAKE) generated-fresh
+
+generate: ## write generated/ from protos/
+	@deploy/install test
+	$(bin)/python protos/generate
+
+generated-fresh: ## fail unless generated/ is what protos/ says
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	$(bin)/python protos/generate "$$fresh" && \
+	diff -r --exclude=__pycache__ "$$fresh/inferwire" generated/inferwire || \
+	{ echo "generated/ does not fit protos/: run 'make generate' and commit it" >&2; exit 1; }
+
+release-contract: ## record the contract as released: from then on it may only grow
+	@deploy/install test
+	$(bin)/buf build protos --exclude-source-info -o $(released)
+
+format: ## format the Python and proto sources
+	@deploy/install test
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+	$(bin)/buf format protos --write
+
+pin: ## write deploy/constraints-cpu.txt anew
+	@deploy/install pin
+
+clean: ## remove what these commands made, .venv included
+	rm -rf .venv dist htmlcov .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

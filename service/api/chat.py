@@ -1,0 +1,36 @@
+"""Chat: a conversation in, the next message out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from service.api.base import ApiModel
+from service.api.messages import CompletionMessage, Message
+from service.api.response_format import ConstraintOutcome, ResponseFormat
+from service.api.sampling import LogProbConfig, SamplingParams, TokenLogProbs
+from service.api.tools import ToolConfig, ToolDefinition
+from service.api.usage import MetricEvent, Timings, Usage
+
+
+class ChatCompletionRequest(ApiModel):
+    model_id: str = Field(min_length=1)
+    messages: Annotated[tuple[Message, ...], Field(min_length=1)]
+    sampling_params: SamplingParams | None = None
+    tools: Annotated[tuple[ToolDefinition, ...], Field(max_length=128)] = ()
+    tool_config: ToolConfig | None = None
+    response_format: ResponseFormat | None = None
+    logprobs: LogProbConfig | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCompletionResponse:
+    completion_message: CompletionMessage
+    logprobs: Sequence[TokenLogProbs]
+    metrics: Sequence[MetricEvent]
+    usage: Usage
+    timings: Timings
+    constraint_outcome: ConstraintOutcome | None
+    model_id: str
+    request_id: str

@@ -1,0 +1,63 @@
+"""Models: what is served, what each can do, and its limits."""
+
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from pydantic import Field
+
+from service.api.base import ApiModel
+from service.api.embeddings import EmbeddingTaskType
+from service.api.response_format import ResponseFormatType
+from service.api.tools import ToolPromptFormat
+
+
+class ModelType(StrEnum):
+    LLM = "llm"
+    EMBEDDING = "embedding"
+
+
+class Bf16QuantizationConfig(ApiModel):
+    pass
+
+
+class Fp8QuantizationConfig(ApiModel):
+    pass
+
+
+class Int4QuantizationConfig(ApiModel):
+    scheme: str | None = None
+
+
+QuantizationConfig: TypeAlias = Bf16QuantizationConfig | Fp8QuantizationConfig | Int4QuantizationConfig
+
+
+class ModelCapabilities(ApiModel):
+    images: bool = False
+    chat: bool = False
+    response_formats: tuple[ResponseFormatType, ...] = ()
+    tool_prompt_formats: tuple[ToolPromptFormat, ...] = ()
+    output_dimension: bool = False
+    embedding_task_types: tuple[EmbeddingTaskType, ...] = ()
+
+
+class ModelLimits(ApiModel):
+    """`context_length` in tokens; for embedding models, of one text."""
+
+    context_length: int = 0
+    max_request_bytes: int = 0
+    max_logprobs: int = 0
+    max_contents: int = 0
+    max_messages: int = 0
+    max_constraint_bytes: int = 0
+
+
+class Model(ApiModel):
+    identifier: str
+    provider_resource_id: str
+    provider_id: str
+    model_type: ModelType
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    capabilities: ModelCapabilities = ModelCapabilities()
+    limits: ModelLimits = ModelLimits()
+    quantization: QuantizationConfig | None = None
+    base_model_id: str | None = None

@@ -1,0 +1,73 @@
+"""How tokens are chosen, and what is told about them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+from pydantic import Field
+
+from service.api.base import ApiModel
+
+Temperature: TypeAlias = Annotated[float, Field(gt=0, le=100)]
+Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+Penalty: TypeAlias = Annotated[float, Field(ge=-2, le=2)]
+Bias: TypeAlias = Annotated[float, Field(ge=-100, le=100)]
+TokenId: TypeAlias = Annotated[int, Field(ge=0)]
+
+
+class GreedySamplingStrategy(ApiModel):
+    pass
+
+
+class TopPSamplingStrategy(ApiModel):
+    temperature: Temperature | None = None
+    top_p: Share | None = None
+
+
+class TopKSamplingStrategy(ApiModel):
+    top_k: Annotated[int, Field(ge=1)]
+    temperature: Temperature | None = None
+    top_p: Share | None = None
+
+
+SamplingStrategy: TypeAlias = GreedySamplingStrategy | TopPSamplingStrategy | TopKSamplingStrategy
+
+
+class SamplingParams(ApiModel):
+    """None everywhere means the default of the contract; `strategy` None is greedy, `max_tokens` 0 is "not set"."""
+
+    strategy: SamplingStrategy | None = None
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
+    stop: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(max_length=16)] = ()
+    stop_token_ids: Annotated[tuple[TokenId, ...], Field(max_length=64)] = ()
+    seed: int | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: dict[TokenId, Bias] = Field(default_factory=dict, max_length=1024)
+    min_tokens: Annotated[int, Field(ge=0)] | None = None
+
+
+class LogProbConfig(ApiModel):
+    top_k: Annotated[int, Field(ge=0)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogProb:
+    """A token with its natural log probability; `rank` counts from 1."""
+
+    token_id: int
+    text: str
+    token_bytes: bytes
+    logprob: float
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogProbs:
+    """The log probabilities at one position: the token that was generated, and the ranked alternatives."""
+
+    logprobs_by_token: Mapping[str, float]
+    token: TokenLogProb
+    top: Sequence[TokenLogProb]

@@ -1,0 +1,1 @@
+"""The command line: one file per command, which `main` imports when it is called."""

@@ -1,0 +1,21 @@
+"""What `serve` and `demo` have in common: a server that runs until it is told to stop."""
+
+from collections.abc import Callable
+
+from service.cli.display import open_display
+from service.cli.engine_output import OwnOutput
+from service.settings import Settings
+
+
+def serve_until_stopped(settings: Settings, output: OwnOutput, ready: Callable[[str], None]) -> int:
+    """Serves, shows the steps of the start, calls `ready` with the address, and returns the exit code."""
+    # Imported here: it takes a while, and what it starts inherits where output goes.
+    from service.server.app import run
+
+    with open_display(output.stdout) as progress:
+        return run(settings, progress, ready)
+
+
+def print_line(output: OwnOutput, line: str) -> None:
+    output.stdout.write(f"{line}\n")
+    output.stdout.flush()

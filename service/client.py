@@ -1,0 +1,210 @@
+"""The typed asynchronous client: api shapes in and out, failures as the classes of `service.errors`.
+
+async with Client("127.0.0.1:50051") as client:
+    answer = await client.chat(request)
+"""
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, TypedDict, TypeVar
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from inferwire.v1 import inference_service_pb2_grpc, model_service_pb2_grpc, models_pb2
+from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
+from service.api.completion import CompletionRequest, CompletionResponse
+from service.api.embeddings import EmbeddingsRequest, EmbeddingsResponse
+from service.api.events import Event
+from service.api.models import Model
+from service.wire.chat import chat_chunk_from_proto, chat_request_to_proto, chat_response_from_proto
+from service.wire.completion import (
+    completion_chunk_from_proto,
+    completion_request_to_proto,
+    completion_response_from_proto,
+)
+from service.wire.embeddings import embeddings_request_to_proto, embeddings_response_from_proto
+from service.wire.models import model_from_proto
+from service.wire.status import error_from_rpc
+
+Answer = TypeVar("Answer")
+Chunk = TypeVar("Chunk")
+
+DEFAULT_TARGET = "127.0.0.1:50051"
+REQUEST_ID_KEY = "x-request-id"
+
+SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [{}],  # every method: none has side effects, so sending it again is safe
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "2s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+CHANNEL_OPTIONS: Sequence[tuple[str, int | str]] = (
+    ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+    ("grpc.enable_retries", 1),
+    # Bulk answers, such as 2048 embeddings, are larger than the 4 MiB that gRPC takes by default.
+    ("grpc.max_receive_message_length", -1),
+    # Finds out about a dead connection also while an answer is awaited, or between two calls.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+
+class CallOptions(TypedDict):
+    """What gRPC takes with a call."""
+
+    timeout: float | None
+    metadata: tuple[tuple[str, str], ...]
+
+
+class Client:
+    """Calls a server; make it inside a running event loop.
+
+    Every call takes `timeout_s`, its deadline, and `request_id`, its name in the server's log. It raises an
+    InferwireError when the server says why it failed, and grpc.aio.AioRpcError for anything else, such as a network
+    that is down. Calls that meet UNAVAILABLE are sent again by gRPC itself, up to three times.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        tls: bool = False,
+        credentials: grpc.ChannelCredentials | None = None,
+        channel: grpc.aio.Channel | None = None,
+    ) -> None:
+        """Connects to `target`: with `credentials`, else by `tls` with the system's authorities, else unencrypted."""
+        self._owns_channel = channel is None
+        self._channel = channel or _open_channel(
+            target, credentials or (grpc.ssl_channel_credentials() if tls else None)
+        )
+        self._inference = inference_service_pb2_grpc.InferenceServiceStub(self._channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._health = health_pb2_grpc.HealthStub(self._channel)
+
+    @classmethod
+    def over(cls, channel: grpc.aio.Channel) -> Self:
+        """A client on a channel that belongs to the caller, who also closes it."""
+        return cls(channel=channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the channel, which cancels its calls."""
+        if self._owns_channel:
+            await self._channel.close()
+
+    async def chat(
+        self, request: ChatCompletionRequest, *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> ChatCompletionResponse:
+        message = chat_request_to_proto(request)
+        call = self._inference.ChatCompletion(message, **_call_options(timeout_s, request_id))
+        return chat_response_from_proto(await _answer(call))
+
+    def stream_chat(
+        self, request: ChatCompletionRequest, *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """The events of one answer. The call starts with the first event asked for; closing the generator cancels it.
+
+        Read it to the end, or in `async with contextlib.aclosing(...)`: leaving a bare `async for` early leaves the
+        call running until the garbage collector finds it.
+        """
+        message, options = chat_request_to_proto(request), _call_options(timeout_s, request_id)
+        return _events(lambda: self._inference.StreamChatCompletion(message, **options), chat_chunk_from_proto)
+
+    async def complete(
+        self, request: CompletionRequest, *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> CompletionResponse:
+        message = completion_request_to_proto(request)
+        call = self._inference.Completion(message, **_call_options(timeout_s, request_id))
+        return completion_response_from_proto(await _answer(call))
+
+    def stream_completion(
+        self, request: CompletionRequest, *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """As `stream_chat`; all deltas are text."""
+        message, options = completion_request_to_proto(request), _call_options(timeout_s, request_id)
+        return _events(lambda: self._inference.StreamCompletion(message, **options), completion_chunk_from_proto)
+
+    async def embed(
+        self, request: EmbeddingsRequest, *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> EmbeddingsResponse:
+        message = embeddings_request_to_proto(request)
+        call = self._inference.Embeddings(message, **_call_options(timeout_s, request_id))
+        return embeddings_response_from_proto(await _answer(call))
+
+    async def models(self, *, timeout_s: float | None = None, request_id: str | None = None) -> tuple[Model, ...]:
+        """All models, in the order of the server's configuration."""
+        call = self._models.ListModels(models_pb2.ListModelsRequest(), **_call_options(timeout_s, request_id))
+        return tuple(map(model_from_proto, (await _answer(call)).models))
+
+    async def model(self, model_id: str, *, timeout_s: float | None = None, request_id: str | None = None) -> Model:
+        message = models_pb2.GetModelRequest(model_id=model_id)
+        call = self._models.GetModel(message, **_call_options(timeout_s, request_id))
+        return model_from_proto((await _answer(call)).model)
+
+    async def is_serving(
+        self, service: str = "", *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> bool:
+        """Whether the server, or one of its services by its full name, takes calls (grpc.health.v1)."""
+        message = health_pb2.HealthCheckRequest(service=service)
+        answer = await _answer(self._health.Check(message, **_call_options(timeout_s, request_id)))
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+    return grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+
+
+def _call_options(timeout_s: float | None, request_id: str | None) -> CallOptions:
+    return {"timeout": timeout_s, "metadata": () if request_id is None else ((REQUEST_ID_KEY, request_id),)}
+
+
+async def _answer(call: Awaitable[Answer]) -> Answer:
+    with _errors_of_the_server():
+        return await call
+
+
+async def _events(
+    start: Callable[[], grpc.aio.UnaryStreamCall[Any, Chunk]], decode: Callable[[Chunk], Event]
+) -> AsyncGenerator[Event, None]:
+    call = start()
+    chunk: Any  # a Chunk or EOF, which gRPC's type hints call an object
+    try:
+        with _errors_of_the_server():
+            # Not `async for`: that is one more generator, which closing this one would leave to the garbage collector.
+            while (chunk := await call.read()) is not grpc.aio.EOF:
+                yield decode(chunk)
+    finally:
+        call.cancel()  # no effect on a call that has ended
+
+
+@contextmanager
+def _errors_of_the_server() -> Iterator[None]:
+    """Raises what a server of ours says about a failure in place of gRPC's own exception."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as failure:
+        error = error_from_rpc(failure)
+        if error is None:
+            raise
+        raise error from failure

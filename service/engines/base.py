@@ -1,0 +1,124 @@
+"""What an engine is: something that turns token ids into text, or into a vector."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from service.api.models import Model, ModelType
+from service.api.sampling import TokenLogProbs
+from service.decoding.constraint import Constraint
+from service.decoding.plan import ModelBounds, SamplingPlan
+from service.prompts.renderer import Renderer
+from service.prompts.task_prefixes import TaskPrefixes
+from service.prompts.tokenizer import Prompt, Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One text to generate. `incremental` asks for steps as they come rather than for a single last one."""
+
+    request_id: str
+    prompt: Prompt
+    plan: SamplingPlan
+    constraint: Constraint | None
+    incremental: bool
+
+
+class FinishReason(StrEnum):
+    STOP = "stop"
+    """A stop token, a stop string, or the end that the constraint left."""
+    LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of a generation. `by_stop_string` tells a stop of the request's from the model's own end."""
+
+    reason: FinishReason
+    by_stop_string: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationStep:
+    """What a generation brought since the last step: one or more tokens.
+
+    `text` is whole characters and may lag behind the tokens; `logprobs` has one entry per token, or is empty. The first
+    step, also when it is the only one, tells how the prompt was served. Exactly the last one has `finish`.
+    """
+
+    text: str
+    tokens: int
+    logprobs: Sequence[TokenLogProbs] = ()
+    cached_tokens: int | None = None
+    queued_s: float | None = None
+    finish: Finish | None = None
+
+
+class Engine(Protocol):
+    """What the life cycle of the server does with an engine of either kind."""
+
+    @property
+    def identifier(self) -> str:
+        """The name that requests use; known before the model is loaded."""
+        ...
+
+    @property
+    def model_type(self) -> ModelType: ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether the engine is loaded and alive."""
+        ...
+
+    @property
+    def model(self) -> Model:
+        """What the engine serves. Only once it was loaded."""
+        ...
+
+    async def start(self) -> None:
+        """Loads the model. Raises EngineFailed."""
+        ...
+
+    async def warm_up(self) -> None:
+        """Runs the model once. Raises EngineFailed."""
+        ...
+
+    async def wait_for_failure(self) -> None:
+        """Returns when a loaded engine has died. Never returns after `stop`."""
+        ...
+
+    async def stop(self) -> None:
+        """Ends the engine and all of its processes. Safe to call at any time, also twice."""
+        ...
+
+
+class LanguageEngine(Engine, Protocol):
+    """Runs one language model."""
+
+    @property
+    def bounds(self) -> ModelBounds: ...
+
+    @property
+    def renderer(self) -> Renderer: ...
+
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationStep, None]:
+        """Generates. Closing the generator frees the engine.
+
+        Raises EngineFailed when the engine dies, and RequestErrors for what only the engine can know to be wrong.
+        """
+        ...
+
+
+class EmbeddingEngine(Engine, Protocol):
+    """Runs one embedding model."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    @property
+    def task_prefixes(self) -> TaskPrefixes: ...
+
+    async def embed(self, request_id: str, token_ids: Sequence[int], dimension: int | None) -> Sequence[float]:
+        """The vector of a text that is tokenised already, special tokens included."""
+        ...

@@ -1,0 +1,48 @@
+"""Which engine serves which model."""
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+from service.api.models import Model, ModelType
+from service.engines.base import EmbeddingEngine, Engine, LanguageEngine
+from service.errors import ModelNotFound, ModelNotReady, WrongModelType
+
+RETRY_WHILE_LOADING_S = 5.0
+
+
+class Registry:
+    """The engines of this server, by the identifiers of their models."""
+
+    def __init__(self, engines: Iterable[Engine]) -> None:
+        self._engines = {engine.identifier: engine for engine in engines}
+
+    def models(self) -> Sequence[Model]:
+        return [engine.model for engine in self._engines.values()]
+
+    def model(self, model_id: str) -> Model:
+        return self._find(model_id).model
+
+    def language_engine(self, model_id: str) -> LanguageEngine:
+        return cast(LanguageEngine, self._ready(model_id, ModelType.LLM))
+
+    def embedding_engine(self, model_id: str) -> EmbeddingEngine:
+        return cast(EmbeddingEngine, self._ready(model_id, ModelType.EMBEDDING))
+
+    def _find(self, model_id: str) -> Engine:
+        try:
+            return self._engines[model_id]
+        except KeyError:
+            known = sorted(self._engines)
+            raise ModelNotFound(
+                f"There is no model {model_id!r}. This server has: {', '.join(known) or 'none'}.",
+                metadata={"known_models": ",".join(known)},
+            ) from None
+
+    def _ready(self, model_id: str, model_type: ModelType) -> Engine:
+        engine = self._find(model_id)
+        if engine.model_type is not model_type:
+            wanted = "a language model" if model_type is ModelType.LLM else "an embedding model"
+            raise WrongModelType(f"The model {model_id!r} is not {wanted}.", metadata={"model_type": engine.model_type})
+        if not engine.ready:
+            raise ModelNotReady(f"The model {model_id!r} is not ready.", retry_after_s=RETRY_WHILE_LOADING_S)
+        return engine

@@ -1,0 +1,264 @@
+"""An engine without a model: it says what a script tells it to, token by token, the same every time.
+
+For tests, for cases that a model can't be made to produce, and for developing a client on a machine without one. It
+honours limits, stop strings, stop tokens and log probabilities as vLLM does; it knows nothing and enforces nothing.
+"""
+
+import asyncio
+import hashlib
+import math
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from service.api.models import Model, ModelCapabilities, ModelLimits, ModelType
+from service.api.response_format import ResponseFormatType
+from service.api.sampling import TokenLogProbs
+from service.decoding.plan import ModelBounds
+from service.engines.base import Engine, Finish, FinishReason, GenerationRequest, GenerationStep
+from service.engines.logprobs import Candidate, position
+from service.errors import EngineFailed
+from service.prompts.renderer import Renderer
+from service.prompts.task_prefixes import TaskPrefixes
+from service.prompts.tokenizer import Tokenizer as PromptTokenizer
+from service.settings import LimitSettings, ModelSettings, Settings
+
+CONTEXT_LENGTH = 4096
+MAX_LOGPROBS = 20
+DIMENSION = 64
+END_OF_TURN = "<|im_end|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+DEFAULT_REPLY = "The quick brown fox jumps over the lazy dog."
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What to say: text, told byte by byte as a byte-level tokenizer does.
+
+    `step_s` passes before each token. After `fail_after` tokens the engine fails; None is never.
+    """
+
+    text: str = DEFAULT_REPLY
+    step_s: float = 0.0
+    fail_after: int | None = None
+
+
+Script = Callable[[str], Reply]
+"""From the prompt, as text, to the reply."""
+
+
+def build(model: ModelSettings, settings: Settings) -> Engine:
+    """The engine for one model of `settings`; its script says always the same."""
+    if model.type is ModelType.LLM:
+        return ScriptedLanguageEngine(model.id, settings.limits)
+    return ScriptedEmbeddingEngine(model.id, settings.limits)
+
+
+def byte_tokenizer() -> PromptTokenizer:
+    """One token per byte, and two control tokens: small enough to be made on the spot."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken("<|im_start|>", special=True), AddedToken(END_OF_TURN, special=True)])
+    return PromptTokenizer(
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TURN, chat_template=CHAT_TEMPLATE)
+    )
+
+
+@dataclass(slots=True)
+class _Scripted:
+    """What both kinds have in common: nothing to load, and a death on command."""
+
+    identifier: str
+    limits: LimitSettings
+    ready: bool = False
+    failed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def start(self) -> None:
+        self.ready = True
+
+    async def warm_up(self) -> None: ...
+
+    async def wait_for_failure(self) -> None:
+        await self.failed.wait()
+
+    async def stop(self) -> None:
+        self.ready = False
+
+    def die(self) -> None:
+        """As if the engine's process had been killed."""
+        self.ready = False
+        self.failed.set()
+
+
+class ScriptedLanguageEngine(_Scripted):
+    """Says what its script says. See engines.base.LanguageEngine."""
+
+    model_type = ModelType.LLM
+
+    def __init__(self, identifier: str, limits: LimitSettings, script: Script = lambda _: Reply()) -> None:
+        super().__init__(identifier, limits)
+        self.script = script
+        self.running = 0
+        self.renderer = Renderer(byte_tokenizer())
+        self.bounds = ModelBounds(CONTEXT_LENGTH, self.renderer.tokenizer.vocabulary_size, MAX_LOGPROBS)
+        self.model = Model(
+            identifier=identifier,
+            provider_resource_id="scripted",
+            provider_id="scripted",
+            model_type=ModelType.LLM,
+            metadata={"context_length": CONTEXT_LENGTH},
+            capabilities=ModelCapabilities(chat=True, response_formats=tuple(ResponseFormatType)),
+            limits=ModelLimits(
+                context_length=CONTEXT_LENGTH,
+                max_request_bytes=limits.max_request_bytes,
+                max_logprobs=MAX_LOGPROBS,
+                max_messages=limits.max_messages,
+                max_constraint_bytes=limits.max_constraint_bytes,
+            ),
+        )
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationStep, None]:
+        reply = self.script(request.prompt.text)
+        self.running += 1
+        try:
+            if request.incremental:
+                async for step in self._steps(request, reply):
+                    yield step
+            else:
+                yield _joined([step async for step in self._steps(request, reply)])
+        finally:
+            self.running -= 1
+
+    async def _steps(self, request: GenerationRequest, reply: Reply) -> AsyncGenerator[GenerationStep, None]:
+        speech = _Speech(self.renderer.tokenizer, request)
+        for number, token_id in enumerate(self._token_ids(reply.text)):
+            if number == reply.fail_after:
+                raise EngineFailed("The engine was told to fail.", retry_after_s=1.0)
+            await asyncio.sleep(reply.step_s)
+            step = speech.say(token_id)
+            yield step
+            if step.finish:
+                return
+
+    def _token_ids(self, text: str) -> list[int]:
+        tokenizer = self.renderer.tokenizer
+        end: int = tokenizer.pretrained.eos_token_id
+        return [*tokenizer.encode_untrusted(text).token_ids, end]
+
+
+class _Speech:
+    """The state of one reply: what was said, what is held back, when it ends."""
+
+    def __init__(self, tokenizer: PromptTokenizer, request: GenerationRequest) -> None:
+        self._tokenizer = tokenizer
+        self._plan = request.plan
+        self._end: int = tokenizer.pretrained.eos_token_id
+        self._said = b""
+        self._delivered = 0
+        self._tokens = 0
+
+    def say(self, token_id: int) -> GenerationStep:
+        first = self._tokens == 0
+        self._tokens += 1
+        finish = self._finish_by_token(token_id)
+        if finish is None:
+            self._said += self._tokenizer.visible_bytes(token_id)
+            finish = self._finish_by_text()
+        return GenerationStep(
+            text=self._new_text(finish),
+            tokens=1,
+            logprobs=self._logprobs(token_id),
+            cached_tokens=0 if first else None,
+            queued_s=0.0 if first else None,
+            finish=finish,
+        )
+
+    def _finish_by_token(self, token_id: int) -> Finish | None:
+        ends = token_id == self._end or token_id in self._plan.stop_token_ids
+        if ends and self._tokens > self._plan.min_tokens:
+            return Finish(FinishReason.STOP, by_stop_string=False)
+        return None
+
+    def _finish_by_text(self) -> Finish | None:
+        if self._tokens > self._plan.min_tokens and any(stop.encode() in self._said for stop in self._plan.stop):
+            return Finish(FinishReason.STOP, by_stop_string=True)
+        if self._tokens >= self._plan.max_tokens:
+            return Finish(FinishReason.LENGTH, by_stop_string=False)
+        return None
+
+    def _new_text(self, finish: Finish | None) -> str:
+        """What may be shown now: whole characters, and nothing that may become a stop string."""
+        text = self._said.decode(errors="ignore")
+        if finish and finish.by_stop_string:
+            text = text[: min(text.index(stop) for stop in self._plan.stop if stop in text)]
+        elif not finish:
+            text = text[: len(text) - max((len(stop) - 1 for stop in self._plan.stop), default=0)]
+        new = text[self._delivered :]
+        self._delivered += len(new)
+        return new
+
+    def _logprobs(self, token_id: int) -> tuple[TokenLogProbs, ...]:
+        top_k = self._plan.logprobs
+        if top_k is None:
+            return ()
+        others = [i for i in range(top_k + 1) if i != token_id]
+        ids = [token_id, *others[:top_k]]
+        candidates = [Candidate(i, math.log(0.5 ** (rank + 1)), rank + 1) for rank, i in enumerate(ids)]
+        return (position(self._tokenizer, token_id, candidates, top_k),)
+
+
+def _joined(steps: Sequence[GenerationStep]) -> GenerationStep:
+    return GenerationStep(
+        text="".join(step.text for step in steps),
+        tokens=sum(step.tokens for step in steps),
+        logprobs=[position for step in steps for position in step.logprobs],
+        cached_tokens=steps[0].cached_tokens,
+        queued_s=steps[0].queued_s,
+        finish=steps[-1].finish,
+    )
+
+
+class ScriptedEmbeddingEngine(_Scripted):
+    """Vectors of length 1 that depend on the tokens and on nothing else. See engines.base.EmbeddingEngine."""
+
+    model_type = ModelType.EMBEDDING
+
+    def __init__(self, identifier: str, limits: LimitSettings, task_prefixes: TaskPrefixes | None = None) -> None:
+        super().__init__(identifier, limits)
+        self.tokenizer = byte_tokenizer()
+        self.task_prefixes = task_prefixes or TaskPrefixes({})
+        self.embedded: list[Sequence[int]] = []
+        self.model = Model(
+            identifier=identifier,
+            provider_resource_id="scripted",
+            provider_id="scripted",
+            model_type=ModelType.EMBEDDING,
+            metadata={"context_length": CONTEXT_LENGTH, "embedding_dimension": DIMENSION},
+            capabilities=ModelCapabilities(
+                output_dimension=True, embedding_task_types=tuple(self.task_prefixes.by_task)
+            ),
+            limits=ModelLimits(
+                context_length=CONTEXT_LENGTH,
+                max_request_bytes=limits.max_request_bytes,
+                max_contents=limits.max_contents,
+            ),
+        )
+
+    async def embed(self, request_id: str, token_ids: Sequence[int], dimension: int | None) -> Sequence[float]:
+        self.embedded.append(token_ids)
+        values = list(_noise(token_ids, dimension or DIMENSION))
+        length = math.sqrt(sum(value * value for value in values))
+        return [value / length for value in values]
+
+
+def _noise(token_ids: Sequence[int], count: int) -> Iterator[float]:
+    for index in range(count):
+        digest = hashlib.blake2b(f"{index}:{token_ids}".encode(), digest_size=4).digest()
+        yield int.from_bytes(digest, "big") / 2**31 - 1

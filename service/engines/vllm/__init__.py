@@ -1,0 +1,16 @@
+"""vLLM, in this process's event loop with its core in a process of its own. The only room that imports vllm."""
+
+from service.api.models import ModelType
+from service.engines.base import Engine
+from service.engines.vllm.core import EngineHost
+from service.engines.vllm.embedding import VllmEmbeddingEngine
+from service.engines.vllm.language import VllmLanguageEngine
+from service.settings import ModelSettings, Settings
+
+
+def build(model: ModelSettings, settings: Settings) -> Engine:
+    """The engine for one model of `settings`, not loaded yet."""
+    host = EngineHost(models=len(settings.models), grace_s=settings.server.grace_s)
+    if model.type is ModelType.LLM:
+        return VllmLanguageEngine(model, settings.limits, host)
+    return VllmEmbeddingEngine(model, settings.limits, host)

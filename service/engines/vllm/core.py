@@ -1,0 +1,123 @@
+"""One vLLM engine: building it, watching it, ending it."""
+
+import asyncio
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.exceptions import VLLMClientError
+from vllm.platforms import current_platform
+from vllm.usage.usage_lib import UsageContext
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+from vllm.v1.metrics.loggers import StatLoggerBase
+
+from service.engines.vllm import defaults
+from service.errors import EngineFailed, InferwireError, InternalError, InvalidField
+from service.settings import ModelSettings
+
+FAILURE_POLL_S = 0.5
+RETRY_AFTER_FAILURE_S = 5.0
+
+
+class LoadGauge(StatLoggerBase):  # type: ignore[misc]
+    """Keeps the engine's latest own count of its requests."""
+
+    def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
+        self.running = 0
+        self.waiting = 0
+
+    def record(self, scheduler_stats: Any, iteration_stats: Any, *args: Any, **kwargs: Any) -> None:
+        if scheduler_stats is not None:
+            self.running = scheduler_stats.num_running_reqs
+            self.waiting = scheduler_stats.num_waiting_reqs
+
+    def log_engine_initialized(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHost:
+    """What an engine has to know about the server that it runs in."""
+
+    models: int
+    """How many models share the machine."""
+    grace_s: float
+    """How long calls under way may take after a signal, which reaches the engine's processes too."""
+
+
+class EngineCore:
+    """An AsyncLLM and its processes."""
+
+    def __init__(self, settings: ModelSettings, host: EngineHost) -> None:
+        self._settings = settings
+        self._host = host
+        self._engine: AsyncLLM | None = None
+        self.gauge = LoadGauge(None)
+
+    @property
+    def engine(self) -> AsyncLLM:
+        if self._engine is None:
+            raise EngineFailed("The engine is not running.", retry_after_s=RETRY_AFTER_FAILURE_S)
+        return self._engine
+
+    @property
+    def alive(self) -> bool:
+        return self._engine is not None and not self._engine.errored
+
+    async def start(self) -> None:
+        """Builds the engine in a thread, as vLLM blocks until the model is loaded."""
+        try:
+            self._engine = await asyncio.to_thread(self._build)
+        except Exception as error:
+            raise EngineFailed(f"The model {self._settings.id} could not be loaded: {error}") from error
+
+    def _build(self) -> AsyncLLM:
+        on_cpu = bool(current_platform.is_cpu())
+        os.environ.update(defaults.environment(on_cpu=on_cpu))
+        args = defaults.engine_args(self._settings, models=self._host.models, on_cpu=on_cpu)
+        args.setdefault("shutdown_timeout", math.ceil(self._host.grace_s))
+        config = AsyncEngineArgs(**args).create_engine_config(UsageContext.ENGINE_CONTEXT)
+        return AsyncLLM.from_vllm_config(
+            config, usage_context=UsageContext.ENGINE_CONTEXT, stat_loggers=[lambda *_: self.gauge]
+        )
+
+    async def wait_for_failure(self) -> None:
+        while self.alive:  # noqa: ASYNC110
+            # vLLM tells of a death by a flag only.
+            await asyncio.sleep(FAILURE_POLL_S)
+        if self._engine is None:
+            await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await asyncio.to_thread(engine.shutdown)
+
+
+# What callers know vLLM's parameters as.
+FIELDS = {
+    "dimensions": "output_dimension",
+    "logit_bias": "sampling_params.logit_bias",
+    "logprobs": "logprobs.top_k",
+    "max_tokens": "sampling_params.max_tokens",
+    "min_tokens": "sampling_params.min_tokens",
+    "stop": "sampling_params.stop",
+    "stop_token_ids": "sampling_params.stop_token_ids",
+    "structured_outputs": "response_format",
+}
+
+
+def translated(error: Exception) -> InferwireError:
+    """The error that a caller is told about, for one that vLLM raised."""
+    match error:
+        case EngineDeadError():
+            return EngineFailed("The engine died.", retry_after_s=RETRY_AFTER_FAILURE_S)
+        case VLLMClientError():
+            field = FIELDS.get(str(getattr(error, "parameter", "")), "")
+            return InvalidField(field, f"The engine refuses it: {error.args[0] if error.args else 'no reason given'}")
+        case EngineGenerateError():
+            return InternalError("The engine failed on this request.")
+        case _:
+            return InternalError("The engine failed.")

@@ -1,0 +1,75 @@
+"""The settings that make vLLM fast and predictable on the machine at hand; a model's own `engine_args` win."""
+
+import os
+from typing import Any
+
+import psutil
+
+from service.api.models import ModelType
+from service.engines.orphan_guard import SERVER_VARIABLE
+from service.settings import ModelSettings
+
+GIB = 1024**3
+
+# One backend, chosen now: left to itself the engine keeps the one that its first constrained request needed. Free
+# whitespace would let a small model write blanks until its budget ends.
+STRUCTURED_OUTPUTS = {"backend": "xgrammar", "disable_any_whitespace": True}
+SEVERAL_WORKERS = {
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "data_parallel_size",
+    "distributed_executor_backend",
+}
+
+
+def engine_args(settings: ModelSettings, *, models: int, on_cpu: bool) -> dict[str, Any]:
+    """Arguments of vLLM's AsyncEngineArgs for one of `models` models on this machine."""
+    args: dict[str, Any] = {"model": settings.path, "enable_log_requests": False}
+    if settings.type is ModelType.LLM:
+        args["structured_outputs_config"] = STRUCTURED_OUTPUTS
+    else:
+        # By itself vLLM runs a float32 embedding model as float16, which costs precision and, on CPU, speed.
+        args |= {"runner": "pooling", "dtype": "float32"}
+    if on_cpu:
+        args |= _cpu_args(settings, models)
+    return args | settings.engine_args
+
+
+def environment(*, on_cpu: bool) -> dict[str, str]:
+    """Environment variables for the engines' processes; those that the operator set win."""
+    variables = {SERVER_VARIABLE: str(os.getpid()), "VLLM_NO_USAGE_STATS": "1", "VLLM_CONFIGURE_LOGGING": "1"}
+    if on_cpu:
+        # vLLM would bind its threads to one core in two, and keep cores back for its front-end.
+        cores = str(len(os.sched_getaffinity(0)))
+        variables |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": cores}
+    return {name: value for name, value in variables.items() if name not in os.environ}
+
+
+def _cpu_args(settings: ModelSettings, models: int) -> dict[str, Any]:
+    args: dict[str, Any] = {
+        # Compiling takes longer than a small model's first thousand answers.
+        "enforce_eager": True,
+        "max_num_seqs": 256,
+        "max_num_batched_tokens": 8192,
+        "kv_cache_memory_bytes": _cache_bytes(settings.type, models),
+    }
+    if not settings.engine_args.keys() & SEVERAL_WORKERS:
+        args["distributed_executor_backend"] = _in_process_executor()
+    return args
+
+
+def _cache_bytes(model_type: ModelType, models: int) -> int:
+    """A share of the free memory; embedding models keep nothing between steps."""
+    if model_type is ModelType.EMBEDDING:
+        return GIB // 4
+    free: int = psutil.virtual_memory().available
+    return max(GIB // 2, min(4 * GIB, free // (4 * models)))
+
+
+def _in_process_executor() -> type:
+    """Runs the model inside the engine's process rather than in a worker of its own: one process and its imports fewer,
+    and no spinning on shared memory between the two. Given as a class because vLLM rewrites the name."""
+    from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+    executor: type = UniProcExecutor
+    return executor

@@ -1,0 +1,89 @@
+"""An embedding model on vLLM."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+from vllm.inputs.engine import tokens_input
+from vllm.pooling_params import PoolingParams
+
+from service.api.models import Model, ModelCapabilities, ModelLimits, ModelType
+from service.engines.vllm.core import EngineCore, EngineHost, translated
+from service.engines.vllm.language import PROVIDER_ID, WARM_UP_TEXT
+from service.errors import EngineFailed
+from service.prompts.task_prefixes import TaskPrefixes
+from service.prompts.tokenizer import Tokenizer
+from service.settings import LimitSettings, ModelSettings
+
+
+class VllmEmbeddingEngine:
+    """Runs one embedding model. See engines.base.EmbeddingEngine."""
+
+    def __init__(self, settings: ModelSettings, limits: LimitSettings, host: EngineHost) -> None:
+        self.identifier = settings.id
+        self.model_type = ModelType.EMBEDDING
+        self._settings = settings
+        self._limits = limits
+        self.core = EngineCore(settings, host)
+        self.model: Model
+        self.tokenizer: Tokenizer
+        self.task_prefixes: TaskPrefixes
+
+    @property
+    def ready(self) -> bool:
+        return self.core.alive
+
+    async def start(self) -> None:
+        self.tokenizer = await asyncio.to_thread(Tokenizer.load, self._settings.path)
+        self.task_prefixes = TaskPrefixes.load(self._settings.path)
+        await self.core.start()
+        self.model = self._description(self.core.engine.model_config)
+
+    async def warm_up(self) -> None:
+        ids = self.tokenizer.encode_untrusted(WARM_UP_TEXT).token_ids
+        try:
+            await self.embed("warm-up", ids, None)
+        except Exception as error:
+            raise EngineFailed(f"The model {self.identifier} failed its first embedding.") from error
+
+    async def wait_for_failure(self) -> None:
+        await self.core.wait_for_failure()
+
+    async def stop(self) -> None:
+        await self.core.stop()
+
+    async def embed(self, request_id: str, token_ids: Sequence[int], dimension: int | None) -> Sequence[float]:
+        engine = self.core.engine
+        # The task is for vLLM's own use, but without it one vector per token comes back.
+        params = PoolingParams(task="embed", dimensions=dimension)
+        finished = False
+        try:
+            async with aclosing(engine.encode(tokens_input(list(token_ids)), params, request_id)) as outputs:
+                async for output in outputs:
+                    finished = output.finished
+                    vector: Sequence[float] = output.outputs.data.tolist()
+            return vector
+        except Exception as error:
+            raise translated(error) from error
+        finally:
+            if not finished and self.core.alive:
+                await asyncio.shield(engine.abort(request_id))
+
+    def _description(self, config: Any) -> Model:
+        return Model(
+            identifier=self.identifier,
+            provider_resource_id=self._settings.path.rstrip("/").rsplit("/", 1)[-1],
+            provider_id=PROVIDER_ID,
+            model_type=ModelType.EMBEDDING,
+            metadata={"context_length": config.max_model_len, "embedding_dimension": config.get_hidden_size()},
+            capabilities=ModelCapabilities(
+                output_dimension=bool(config.is_matryoshka),
+                embedding_task_types=tuple(self.task_prefixes.by_task),
+            ),
+            limits=ModelLimits(
+                context_length=config.max_model_len,
+                max_request_bytes=self._limits.max_request_bytes,
+                max_contents=self._limits.max_contents,
+            ),
+        )

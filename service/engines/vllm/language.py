@@ -1,0 +1,147 @@
+"""A language model on vLLM."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from typing import Any
+
+from vllm.inputs.engine import tokens_input
+from vllm.sampling_params import SamplingParams
+
+from service.api.models import Model, ModelCapabilities, ModelLimits, ModelType
+from service.api.response_format import ResponseFormatType
+from service.api.sampling import TokenLogProbs
+from service.decoding.plan import ModelBounds
+from service.engines.base import Finish, FinishReason, GenerationRequest, GenerationStep
+from service.engines.logprobs import Candidate, position
+from service.engines.vllm.core import RETRY_AFTER_FAILURE_S, EngineCore, EngineHost, translated
+from service.engines.vllm.parameters import sampling_params
+from service.errors import AbortedByServer, EngineFailed, InferwireError, InternalError
+from service.prompts.renderer import Renderer
+from service.prompts.tokenizer import Tokenizer
+from service.settings import LimitSettings, ModelSettings
+
+PROVIDER_ID = "vllm"
+WARM_UP_TEXT = "Hello"
+
+
+class VllmLanguageEngine:
+    """Runs one language model. See engines.base.LanguageEngine."""
+
+    def __init__(self, settings: ModelSettings, limits: LimitSettings, host: EngineHost) -> None:
+        self.identifier = settings.id
+        self.model_type = ModelType.LLM
+        self._settings = settings
+        self._limits = limits
+        self.core = EngineCore(settings, host)
+        self.model: Model
+        self.bounds: ModelBounds
+        self.renderer: Renderer
+
+    @property
+    def ready(self) -> bool:
+        return self.core.alive
+
+    async def start(self) -> None:
+        self.renderer = Renderer(await asyncio.to_thread(Tokenizer.load, self._settings.path))
+        await self.core.start()
+        config = self.core.engine.model_config
+        self.bounds = ModelBounds(
+            # Read after the start: the engine may have made it fit its memory.
+            context_length=config.max_model_len,
+            # The model's table may be larger than the tokenizer's; only tokens that exist can be asked for.
+            vocabulary_size=min(config.get_vocab_size(), self.renderer.tokenizer.vocabulary_size),
+            max_logprobs=config.max_logprobs,
+        )
+        self.model = self._description()
+
+    async def warm_up(self) -> None:
+        params = SamplingParams(max_tokens=2, temperature=0.0)
+        prompt = tokens_input(self.renderer.text(WARM_UP_TEXT).token_ids)
+        try:
+            async with aclosing(self.core.engine.generate(prompt, params, "warm-up")) as outputs:
+                async for _ in outputs:
+                    pass
+        except Exception as error:
+            raise EngineFailed(f"The model {self.identifier} failed its first generation.") from error
+
+    async def wait_for_failure(self) -> None:
+        await self.core.wait_for_failure()
+
+    async def stop(self) -> None:
+        await self.core.stop()
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationStep, None]:
+        engine = self.core.engine
+        prompt = tokens_input(request.prompt.token_ids, prompt=request.prompt.text)
+        finished = False
+        try:
+            async with aclosing(engine.generate(prompt, sampling_params(request), request.request_id)) as outputs:
+                first = True
+                async for output in outputs:
+                    finished = output.finished
+                    yield self._step(request, output, first)
+                    first = False
+        except InferwireError:
+            raise
+        except Exception as error:
+            raise translated(error) from error
+        finally:
+            # vLLM forgets to, when the call is cancelled while it is being added to the engine.
+            if not finished and self.core.alive:
+                await asyncio.shield(engine.abort(request.request_id))
+
+    def _step(self, request: GenerationRequest, output: Any, first: bool) -> GenerationStep:
+        completion = output.outputs[0]
+        return GenerationStep(
+            text=completion.text,
+            tokens=len(completion.token_ids),
+            logprobs=list(self._logprobs(request, completion)) if completion.logprobs else (),
+            cached_tokens=(output.num_cached_tokens or 0) if first else None,
+            queued_s=_queued_s(output) if first else None,
+            finish=_finish(request, completion) if output.finished else None,
+        )
+
+    def _logprobs(self, request: GenerationRequest, completion: Any) -> Iterator[TokenLogProbs]:
+        flat = completion.logprobs
+        for sampled_id, start, end in zip(completion.token_ids, flat.start_indices, flat.end_indices, strict=True):
+            columns = flat.token_ids[start:end], flat.logprobs[start:end], flat.ranks[start:end]
+            candidates = map(Candidate, *columns)
+            yield position(self.renderer.tokenizer, sampled_id, candidates, request.plan.logprobs or 0)
+
+    def _description(self) -> Model:
+        return Model(
+            identifier=self.identifier,
+            provider_resource_id=self._settings.path.rstrip("/").rsplit("/", 1)[-1],
+            provider_id=PROVIDER_ID,
+            model_type=ModelType.LLM,
+            metadata={"context_length": self.bounds.context_length},
+            capabilities=ModelCapabilities(
+                chat=self.renderer.can_chat,
+                response_formats=tuple(ResponseFormatType),
+            ),
+            limits=ModelLimits(
+                context_length=self.bounds.context_length,
+                max_request_bytes=self._limits.max_request_bytes,
+                max_logprobs=self.bounds.max_logprobs,
+                max_messages=self._limits.max_messages,
+                max_constraint_bytes=self._limits.max_constraint_bytes,
+            ),
+        )
+
+
+def _queued_s(output: Any) -> float:
+    stats = output.metrics
+    return max(0.0, stats.scheduled_ts - stats.queued_ts) if stats else 0.0
+
+
+def _finish(request: GenerationRequest, completion: Any) -> Finish:
+    match completion.finish_reason:
+        case "stop":
+            return Finish(FinishReason.STOP, by_stop_string=completion.stop_reason in request.plan.stop)
+        case "length":
+            return Finish(FinishReason.LENGTH, by_stop_string=False)
+        case "abort":
+            raise AbortedByServer("The engine gave the request up.", retry_after_s=RETRY_AFTER_FAILURE_S)
+        case _:
+            raise InternalError("The engine failed on this request.")

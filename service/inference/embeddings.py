@@ -1,0 +1,134 @@
+"""Embeddings: texts in, vectors out."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.api.content import ImageContentItem, InterleavedContentItem
+from service.api.embeddings import Embedding, EmbeddingsRequest, EmbeddingsResponse, TextTruncation
+from service.api.models import Model
+from service.api.usage import Timings, Usage
+from service.engines.base import EmbeddingEngine
+from service.engines.registry import Registry
+from service.errors import (
+    ContextLengthExceeded,
+    FeatureNotImplemented,
+    InferwireError,
+    InvalidField,
+    UnsupportedByModel,
+)
+from service.telemetry.calls import Call
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingInput:
+    """A tokenised text, the model's special tokens included, and its length before any cut."""
+
+    token_ids: list[int]
+    original_tokens: int
+
+
+class Embeddings:
+    """Embeds texts."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    async def embed(self, request: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
+        engine = self._registry.embedding_engine(request.model_id)
+        _check(request, engine.model)
+        inputs = await asyncio.to_thread(_tokenize, request, engine)
+        call.prompt_tokens = sum(len(i.token_ids) for i in inputs)
+        queued_s = call.elapsed_s()
+        vectors = await _embed_all(engine, inputs, request.output_dimension)
+        return EmbeddingsResponse(
+            embeddings=[_embedding(*pair) for pair in zip(inputs, vectors, strict=True)],
+            usage=Usage(prompt_tokens=call.prompt_tokens, cached_tokens=0, completion_tokens=0),
+            timings=Timings(queued_s, None, call.elapsed_s()),
+            model_id=request.model_id,
+            request_id=call.request_id,
+        )
+
+
+def _check(request: EmbeddingsRequest, model: Model) -> None:
+    if request.encoding is not None:
+        raise FeatureNotImplemented("encoding", "This build sends vectors as `values` only.")
+    if len(request.contents) > model.limits.max_contents:
+        raise InvalidField(
+            "contents", f"There are {len(request.contents)} contents; the limit is {model.limits.max_contents}."
+        )
+    _check_dimension(request, model)
+    if request.task_type is not None and request.task_type not in model.capabilities.embedding_task_types:
+        raise UnsupportedByModel("task_type", "The model doesn't embed questions and documents differently.")
+
+
+def _check_dimension(request: EmbeddingsRequest, model: Model) -> None:
+    asked, own = request.output_dimension, model.metadata["embedding_dimension"]
+    if asked is None:
+        return
+    if asked > own:
+        raise InvalidField("output_dimension", f"It is {asked}; the model's vectors have {own} dimensions.")
+    if not model.capabilities.output_dimension:
+        raise UnsupportedByModel("output_dimension", "The model is not a Matryoshka model; its vectors can't be cut.")
+
+
+def _tokenize(request: EmbeddingsRequest, engine: EmbeddingEngine) -> list[EmbeddingInput]:
+    prefix = engine.task_prefixes.by_task.get(request.task_type, "") if request.task_type else ""
+    texts = [_text(item, index) for index, item in enumerate(request.contents)]
+    truncation = request.text_truncation or TextTruncation.NONE
+    return [_input(engine, prefix + text, truncation, index) for index, text in enumerate(texts)]
+
+
+def _text(item: InterleavedContentItem, index: int) -> str:
+    if isinstance(item, ImageContentItem):
+        raise UnsupportedByModel(f"contents[{index}].image", "The model doesn't read images.")
+    if not item.text:
+        raise InvalidField(f"contents[{index}].text", "A text to embed is required.")
+    return item.text
+
+
+def _input(engine: EmbeddingEngine, text: str, truncation: TextTruncation, index: int) -> EmbeddingInput:
+    tokenizer = engine.tokenizer
+    ids = tokenizer.encode_untrusted(text).token_ids
+    around = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
+    limit = engine.model.limits.context_length
+    if len(ids) + around > limit and truncation is TextTruncation.NONE:
+        raise ContextLengthExceeded(
+            f"contents[{index}].text",
+            f"The text has {len(ids) + around} tokens; the model takes {limit}. Set text_truncation to cut it.",
+            metadata={"tokens": str(len(ids) + around), "limit": str(limit)},
+        )
+    kept = _cut(ids, limit - around, truncation)
+    return EmbeddingInput(tokenizer.prefix_ids + kept + tokenizer.suffix_ids, len(ids) + around)
+
+
+def _cut(ids: list[int], room: int, truncation: TextTruncation) -> list[int]:
+    return ids[-room:] if truncation is TextTruncation.START else ids[:room]
+
+
+async def _embed_all(
+    engine: EmbeddingEngine, inputs: Sequence[EmbeddingInput], dimension: int | None
+) -> list[Sequence[float]]:
+    """All at once, for the engine to batch. When one fails, the others are given up."""
+    request_id = uuid.uuid4().hex
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(engine.embed(f"{request_id}-{index}", text.token_ids, dimension))
+                for index, text in enumerate(inputs)
+            ]
+    except* InferwireError as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def _embedding(text: EmbeddingInput, vector: Sequence[float]) -> Embedding:
+    used = len(text.token_ids)
+    return Embedding(
+        values=vector,
+        packed=b"",
+        truncated=used < text.original_tokens,
+        original_tokens=text.original_tokens,
+        used_tokens=used,
+    )

@@ -1,0 +1,171 @@
+"""From the steps of an engine to the events of an answer; the same for chat and completion, streamed or not."""
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from service.api.content import TextDelta
+from service.api.events import Complete, Event, Progress, Start
+from service.api.messages import StopReason
+from service.api.response_format import ConstraintOutcome
+from service.api.sampling import TokenLogProbs
+from service.api.usage import MetricEvent, Timings, Usage
+from service.decoding.constraint import Constraint
+from service.decoding.plan import SamplingPlan
+from service.engines.base import Finish, FinishReason, GenerationRequest, GenerationStep, LanguageEngine
+from service.inference.logprobs import LogprobAligner
+from service.prompts.tokenizer import Prompt
+from service.telemetry.calls import Call
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationPlan:
+    """All that an engine has to know."""
+
+    prompt: Prompt
+    sampling: SamplingPlan
+    constraint: Constraint | None
+
+
+async def generate(
+    engine: LanguageEngine, plan: GenerationPlan, call: Call, *, incremental: bool
+) -> AsyncGenerator[Event, None]:
+    """The events of an answer: a Start, Progress as text comes, exactly one Complete.
+
+    With `incremental` false the engine reports once, at the end. Closing the generator frees the engine.
+    """
+    request = GenerationRequest(
+        # Not the caller's id: two calls may carry the same.
+        request_id=uuid.uuid4().hex,
+        prompt=plan.prompt,
+        plan=plan.sampling,
+        constraint=plan.constraint,
+        incremental=incremental,
+    )
+    answer = AnswerInProgress(engine, plan, call)
+    async with aclosing(engine.generate(request)) as steps:
+        async for step in steps:
+            for event in answer.take(step):
+                yield event
+
+
+class AnswerInProgress:
+    """Turns engine steps into events. Synchronous: feed a step, get its events."""
+
+    def __init__(self, engine: LanguageEngine, plan: GenerationPlan, call: Call) -> None:
+        self._engine = engine
+        self._plan = plan
+        self._call = call
+        self._submitted_s = call.elapsed_s()
+        self._queued_s = 0.0
+        self._first_token_s: float | None = None
+        self._sequence = 0
+        self._text: list[str] = []
+        self._aligner = LogprobAligner(engine.renderer.tokenizer.visible_bytes)
+        call.prompt_tokens = len(plan.prompt.token_ids)
+
+    def take(self, step: GenerationStep) -> Iterator[Event]:
+        if self._sequence == 0:
+            yield self._start(step)
+        self._call.completion_tokens += step.tokens
+        if step.logprobs:
+            self._aligner.generated(_of_answer(step))
+        if step.text:
+            self._text.append(step.text)
+            yield Progress(self._next(), TextDelta(step.text), self._aligner.delivered(step.text))
+        if step.finish:
+            yield self._complete(step.finish)
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence - 1
+
+    def _start(self, step: GenerationStep) -> Start:
+        self._first_token_s = self._call.elapsed_s()
+        self._queued_s = self._submitted_s + (step.queued_s or 0.0)
+        self._call.cached_tokens = step.cached_tokens or 0
+        return Start(self._next(), self._engine.identifier, self._call.request_id)
+
+    def _complete(self, finish: Finish) -> Complete:
+        usage = Usage(self._call.prompt_tokens, self._call.cached_tokens, self._call.completion_tokens)
+        return Complete(
+            sequence=self._next(),
+            stop_reason=_stop_reason(finish),
+            usage=usage,
+            timings=Timings(self._queued_s, self._first_token_s, self._call.elapsed_s()),
+            metrics=self._metrics(usage),
+            constraint_outcome=self._outcome(finish),
+        )
+
+    def _outcome(self, finish: Finish) -> ConstraintOutcome | None:
+        if self._plan.constraint is None:
+            return None
+        ended_early = finish.reason is FinishReason.LENGTH or finish.by_stop_string
+        return self._plan.constraint.judge("".join(self._text), ended_early)
+
+    def _metrics(self, usage: Usage) -> list[MetricEvent]:
+        now = time.time()
+        model = self._engine.model
+        attributes = {"model_id": model.identifier, "provider_id": model.provider_id}
+        counts = {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.total_tokens,
+        }
+        return [
+            MetricEvent(name, count, "tokens", self._call.trace_id, self._call.span_id, now, attributes)
+            for name, count in counts.items()
+        ]
+
+
+def _of_answer(step: GenerationStep) -> list[TokenLogProbs]:
+    """The log probabilities of a step without those of a stop token, which is no part of the answer."""
+    ended_by_token = step.finish and step.finish.reason is FinishReason.STOP and not step.finish.by_stop_string
+    return list(step.logprobs[:-1] if ended_by_token else step.logprobs)
+
+
+def _stop_reason(finish: Finish) -> StopReason:
+    match finish.reason:
+        case FinishReason.STOP:
+            return StopReason.END_OF_TURN
+        case FinishReason.LENGTH:
+            return StopReason.OUT_OF_TOKENS
+
+
+@dataclass(slots=True)
+class WholeAnswer:
+    """The events of an answer, joined: what a unary call returns."""
+
+    complete: Complete
+    text: str
+    logprobs: list[TokenLogProbs]
+
+    def common_fields(self, model_id: str, call: Call) -> dict[str, Any]:
+        """What the answers of chat and completion have in common."""
+        return {
+            "logprobs": self.logprobs,
+            "metrics": self.complete.metrics,
+            "usage": self.complete.usage,
+            "timings": self.complete.timings,
+            "constraint_outcome": self.complete.constraint_outcome,
+            "model_id": model_id,
+            "request_id": call.request_id,
+        }
+
+
+async def collect(events: AsyncIterable[Event]) -> WholeAnswer:
+    texts = []
+    logprobs: list[TokenLogProbs] = []
+    async for event in events:
+        match event:
+            case Progress(delta=TextDelta(text=text)):
+                texts.append(text)
+                logprobs.extend(event.logprobs)
+            case Complete():
+                return WholeAnswer(event, "".join(texts), logprobs)
+            case _:
+                pass
+    raise RuntimeError("The answer ended without a Complete event.")

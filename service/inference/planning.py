@@ -1,0 +1,33 @@
+"""Planning: what chat and completion do alike before they generate."""
+
+import asyncio
+
+from service.api.response_format import ResponseFormat
+from service.api.sampling import LogProbConfig, SamplingParams
+from service.decoding.constraint import constraint_of
+from service.decoding.plan import check_prompt_length, plan_sampling
+from service.engines.base import LanguageEngine
+from service.inference.generation import GenerationPlan
+from service.prompts.tokenizer import Prompt
+
+# Shorter texts are tokenised faster than a thread is woken up.
+LONG_TEXT = 8_000
+
+
+async def plan_generation(
+    engine: LanguageEngine,
+    prompt: Prompt,
+    prompt_field: str,
+    sampling_params: SamplingParams | None,
+    response_format: ResponseFormat | None,
+    logprobs: LogProbConfig | None,
+) -> GenerationPlan:
+    """Applies defaults and limits. Raises RequestErrors; `prompt_field` is blamed for too long a prompt."""
+    bounds = engine.bounds
+    check_prompt_length(prompt_field, len(prompt.token_ids), bounds.context_length)
+    sampling = plan_sampling(sampling_params, logprobs, len(prompt.token_ids), bounds)
+    constraint = None
+    if response_format is not None:
+        max_bytes = engine.model.limits.max_constraint_bytes
+        constraint = await asyncio.to_thread(constraint_of, response_format, max_bytes)
+    return GenerationPlan(prompt, sampling, constraint)

@@ -1,0 +1,1 @@
+"""Conversation -> tokens: the model's own chat template, and text that stays text."""

@@ -1,0 +1,81 @@
+"""A conversation as the turns that a chat template understands: roles and plain strings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from service.api.content import ImageContentItem, InterleavedContent, TextContentItem, content_items
+from service.api.messages import CompletionMessage, Message, SystemMessage, ToolResponseMessage, UserMessage
+from service.api.response_format import JsonSchemaResponseFormat, ResponseFormat
+from service.errors import InvalidField, UnsupportedByModel
+from service.tool_formats import json_object
+
+SCHEMA_REQUEST = "Please respond in JSON format with the schema: "
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn; `role` is one of system, user, assistant, tool."""
+
+    role: str
+    content: str
+
+
+def turns_of(messages: Sequence[Message], response_format: ResponseFormat | None = None) -> list[Turn]:
+    """The conversation, with all system messages joined at its head and the wanted schema named at its end."""
+    instructions = []
+    turns = []
+    for index, message in enumerate(messages):
+        path = f"messages[{index}]"
+        if isinstance(message, SystemMessage):
+            instructions.append(text_of(message.content, f"{path}.system.content"))
+        else:
+            turns.append(_turn(message, path))
+    if not turns:
+        raise InvalidField("messages", "At least one message that is not a system message is required.")
+    head = [Turn("system", "\n".join(instructions))] if instructions else []
+    return head + _with_schema(turns, response_format)
+
+
+def text_of(content: InterleavedContent, path: str) -> str:
+    """The text of a content, its items joined without a separator."""
+    texts = []
+    for index, item in enumerate(content_items(content)):
+        match item:
+            case TextContentItem(text=text):
+                texts.append(text)
+            case ImageContentItem():
+                raise UnsupportedByModel(f"{path}.items.items[{index}].image", "The model doesn't read images.")
+            case _:
+                assert_never(item)
+    return "".join(texts)
+
+
+def _turn(message: UserMessage | ToolResponseMessage | CompletionMessage, path: str) -> Turn:
+    match message:
+        case UserMessage():
+            return Turn("user", _user_text(message, path))
+        case ToolResponseMessage():
+            return Turn("tool", text_of(message.content, f"{path}.tool.content"))
+        case CompletionMessage():
+            text = text_of(message.content, f"{path}.assistant.content")
+            return Turn("assistant", text + json_object.write(message.tool_calls))
+        case _:
+            assert_never(message)
+
+
+def _user_text(message: UserMessage, path: str) -> str:
+    text = text_of(message.content, f"{path}.user.content")
+    if message.context is None:
+        return text
+    return f"{text}\n\n{text_of(message.context, f'{path}.user.context')}"
+
+
+def _with_schema(turns: list[Turn], response_format: ResponseFormat | None) -> list[Turn]:
+    if not isinstance(response_format, JsonSchemaResponseFormat) or response_format.describe_in_prompt is False:
+        return turns
+    request = SCHEMA_REQUEST + response_format.json_schema
+    last = turns[-1]
+    if last.role != "user":
+        return [*turns, Turn("user", request)]
+    return [*turns[:-1], Turn("user", f"{last.content}\n\n{request}")]

@@ -1,0 +1,158 @@
+"""A model's tokenizer, made safe for text from strangers: control tokens spelled in it are read as plain text."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from tokenizers import Tokenizer as FastTokenizer
+from transformers import AutoTokenizer
+from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+WORD_START = "\u2581"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of a prompt. Untrusted text came from a caller and may spell control tokens."""
+
+    text: str
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model reads; `neutralized_spans` counts untrusted segments that spelled control tokens."""
+
+    text: str
+    token_ids: list[int]
+    neutralized_spans: int
+
+
+class Tokenizer:
+    """Text to token ids and tokens to bytes, for one model."""
+
+    def __init__(self, pretrained: Any) -> None:
+        if not pretrained.is_fast:
+            raise ValueError("The model has no fast tokenizer (tokenizer.json), which this server needs.")
+        self.pretrained = pretrained
+        self._fast = _bare(pretrained.backend_tokenizer.to_str())
+        self._plain = _without_added_tokens(self._fast)
+        self._added_ids = frozenset(self._fast.get_added_tokens_decoder())
+        self.prefix_ids, self.suffix_ids = _special_ids_around_text(self._fast)
+        added = self._fast.get_added_tokens_decoder()
+        self._special_ids = frozenset(i for i, token in added.items() if token.special)
+        self._token_bytes = lru_cache(maxsize=None)(_token_bytes_of(self._fast))
+
+    @classmethod
+    def load(cls, path: str) -> "Tokenizer":
+        return cls(AutoTokenizer.from_pretrained(path))
+
+    @property
+    def vocabulary_size(self) -> int:
+        size: int = self._fast.get_vocab_size(with_added_tokens=True)
+        return size
+
+    def encode(self, segments: Sequence[Segment]) -> Prompt:
+        """Token ids of the joined segments, without the model's special tokens around them.
+
+        As long as no untrusted segment spells an added token, these are the ids of the joined text as a whole.
+        """
+        text = "".join(segment.text for segment in segments)
+        encoding = self._fast.encode(text, add_special_tokens=False)
+        offending = self._offending(segments, encoding)
+        if not offending:
+            return Prompt(text, encoding.ids, 0)
+        ids = [i for run, plain in _runs(segments, offending) for i in self._encode_run(run, plain)]
+        return Prompt(text, ids, len(offending))
+
+    def encode_untrusted(self, text: str) -> Prompt:
+        return self.encode([Segment(text, trusted=False)])
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that a token stands for; of an added token, its spelling."""
+        found: bytes = self._token_bytes(token_id)
+        return found
+
+    def visible_bytes(self, token_id: int) -> bytes:
+        """What a token adds to a generated text: special tokens add nothing."""
+        return b"" if token_id in self._special_ids else self.token_bytes(token_id)
+
+    def _offending(self, segments: Sequence[Segment], encoding: Any) -> frozenset[int]:
+        """The indexes of untrusted segments that an added token touches."""
+        touched = [
+            span
+            for token_id, span in zip(encoding.ids, encoding.offsets, strict=True)
+            if token_id in self._added_ids and span[0] < span[1]
+        ]
+        found = set()
+        start = 0
+        for index, segment in enumerate(segments):
+            end = start + len(segment.text)
+            if not segment.trusted and any(a < end and b > start for a, b in touched):
+                found.add(index)
+            start = end
+        return frozenset(found)
+
+    def _encode_run(self, text: str, plain: bool) -> list[int]:
+        tokenizer = self._plain if plain else self._fast
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+def _runs(segments: Sequence[Segment], offending: frozenset[int]) -> Iterator[tuple[str, bool]]:
+    """Offending segments alone, everything between them joined."""
+    joined = ""
+    for index, segment in enumerate(segments):
+        if index not in offending:
+            joined += segment.text
+            continue
+        if joined:
+            yield joined, False
+        yield segment.text, True
+        joined = ""
+    if joined:
+        yield joined, False
+
+
+def _bare(serialized: str) -> FastTokenizer:
+    """A copy that neither pads nor cuts: some models bake both into their tokenizer file."""
+    tokenizer = FastTokenizer.from_str(serialized)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _without_added_tokens(tokenizer: FastTokenizer) -> FastTokenizer:
+    """The same tokenizer, to which control tokens are ordinary text; also the non-special ones."""
+    state = json.loads(tokenizer.to_str())
+    state["added_tokens"] = []
+    return FastTokenizer.from_str(json.dumps(state))
+
+
+def _special_ids_around_text(tokenizer: FastTokenizer) -> tuple[list[int], list[int]]:
+    """The ids that the model wants before and after every text, such as a beginning-of-text token."""
+    encoding = tokenizer.encode("a", add_special_tokens=True)
+    content = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
+    return encoding.ids[: content[0]], encoding.ids[content[-1] + 1 :]
+
+
+def _token_bytes_of(tokenizer: FastTokenizer) -> Any:
+    added = {i: token.content for i, token in tokenizer.get_added_tokens_decoder().items()}
+    byte_level = "ByteLevel" in json.dumps(json.loads(tokenizer.to_str()).get("decoder"))
+    byte_of = {char: byte for byte, char in bytes_to_unicode().items()}
+
+    def token_bytes(token_id: int) -> bytes:
+        if token_id in added:
+            return added[token_id].encode()
+        piece = tokenizer.id_to_token(token_id) or ""
+        if byte_level and all(char in byte_of for char in piece):
+            return bytes(byte_of[char] for char in piece)
+        if match := BYTE_PIECE.fullmatch(piece):
+            return bytes([int(match[1], 16)])
+        return piece.replace(WORD_START, " ").encode()
+
+    return token_bytes

@@ -1,0 +1,74 @@
+"""InferenceService."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from inferwire.v1 import (
+    chat_pb2,
+    completion_pb2,
+    embeddings_pb2,
+    inference_service_pb2_grpc,
+    preflight_pb2,
+)
+from service.errors import FeatureNotImplemented
+from service.inference.chat import Chat
+from service.inference.completion import Completion
+from service.inference.embeddings import Embeddings
+from service.rpc.context import Context
+from service.telemetry.calls import current_call
+from service.wire.chat import chat_chunk_to_proto, chat_request_from_proto, chat_response_to_proto
+from service.wire.completion import (
+    completion_chunk_to_proto,
+    completion_request_from_proto,
+    completion_response_to_proto,
+)
+from service.wire.embeddings import embeddings_request_from_proto, embeddings_response_to_proto
+
+
+class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
+    def __init__(self, chat: Chat, completion: Completion, embeddings: Embeddings) -> None:
+        self._chat = chat
+        self._completion = completion
+        self._embeddings = embeddings
+
+    async def ChatCompletion(
+        self, request: chat_pb2.ChatCompletionRequest, context: Context
+    ) -> chat_pb2.ChatCompletionResponse:
+        answer = await self._chat.answer(chat_request_from_proto(request), current_call())
+        return chat_response_to_proto(answer)
+
+    async def StreamChatCompletion(
+        self, request: chat_pb2.ChatCompletionRequest, context: Context
+    ) -> AsyncIterator[chat_pb2.ChatCompletionResponseStreamChunk]:
+        async with aclosing(self._chat.stream(chat_request_from_proto(request), current_call())) as events:
+            async for event in events:
+                yield chat_chunk_to_proto(event)
+
+    async def Completion(
+        self, request: completion_pb2.CompletionRequest, context: Context
+    ) -> completion_pb2.CompletionResponse:
+        answer = await self._completion.answer(completion_request_from_proto(request), current_call())
+        return completion_response_to_proto(answer)
+
+    async def StreamCompletion(
+        self, request: completion_pb2.CompletionRequest, context: Context
+    ) -> AsyncIterator[completion_pb2.CompletionResponseStreamChunk]:
+        async with aclosing(self._completion.stream(completion_request_from_proto(request), current_call())) as events:
+            async for event in events:
+                yield completion_chunk_to_proto(event)
+
+    async def Embeddings(
+        self, request: embeddings_pb2.EmbeddingsRequest, context: Context
+    ) -> embeddings_pb2.EmbeddingsResponse:
+        answer = await self._embeddings.embed(embeddings_request_from_proto(request), current_call())
+        return embeddings_response_to_proto(answer)
+
+    def StreamEmbeddings(
+        self, request_iterator: AsyncIterator[embeddings_pb2.StreamEmbeddingsRequest], context: Context
+    ) -> AsyncIterator[embeddings_pb2.StreamEmbeddingsResponse]:
+        raise FeatureNotImplemented("", "This build doesn't implement StreamEmbeddings yet. Use Embeddings.")
+
+    async def Preflight(
+        self, request: preflight_pb2.PreflightRequest, context: Context
+    ) -> preflight_pb2.PreflightResponse:
+        raise FeatureNotImplemented("", "This build doesn't implement Preflight yet.")

@@ -1,0 +1,32 @@
+"""ModelService."""
+
+from inferwire.v1 import model_service_pb2_grpc, models_pb2
+from service.engines.registry import Registry
+from service.errors import FeatureNotImplemented, InvalidField
+from service.rpc.context import Context
+from service.wire.models import model_to_proto
+
+
+class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    async def ListModels(
+        self, request: models_pb2.ListModelsRequest, context: Context
+    ) -> models_pb2.ListModelsResponse:
+        return models_pb2.ListModelsResponse(models=map(model_to_proto, self._registry.models()))
+
+    async def GetModel(self, request: models_pb2.GetModelRequest, context: Context) -> models_pb2.GetModelResponse:
+        if not request.model_id:
+            raise InvalidField("model_id", "A value is required.")
+        return models_pb2.GetModelResponse(model=model_to_proto(self._registry.model(request.model_id)))
+
+    async def RegisterModel(
+        self, request: models_pb2.RegisterModelRequest, context: Context
+    ) -> models_pb2.RegisterModelResponse:
+        raise FeatureNotImplemented("", "This build doesn't implement RegisterModel yet.")
+
+    async def UnregisterModel(
+        self, request: models_pb2.UnregisterModelRequest, context: Context
+    ) -> models_pb2.UnregisterModelResponse:
+        raise FeatureNotImplemented("", "This build doesn't implement UnregisterModel yet.")

@@ -1,0 +1,32 @@
+"""All servicers, for the server to add."""
+
+import grpc
+
+from inferwire.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
+    inference_service_pb2,
+    inference_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+)
+from service.engines.registry import Registry
+from service.inference.chat import Chat
+from service.inference.completion import Completion
+from service.inference.embeddings import Embeddings
+from service.rpc.admin import AdminServicer
+from service.rpc.inference import InferenceServicer
+from service.rpc.models import ModelServicer
+
+SERVICE_NAMES = tuple(
+    service.full_name
+    for module in (inference_service_pb2, model_service_pb2, admin_service_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+
+
+def add_servicers(server: grpc.aio.Server, registry: Registry) -> None:
+    inference = InferenceServicer(Chat(registry), Completion(registry), Embeddings(registry))
+    inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(inference, server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(registry), server)
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(), server)

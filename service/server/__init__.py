@@ -1,0 +1,1 @@
+"""The process around the calls: wiring, life cycle, interceptors, health."""

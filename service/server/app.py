@@ -1,0 +1,110 @@
+"""Joins the rooms: from settings to a running server. Nothing else wires anything."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import grpc
+import uvloop
+from grpc_reflection.v1alpha import reflection
+
+from service.engines.base import Engine
+from service.engines.registry import Registry
+from service.rpc import SERVICE_NAMES, add_servicers
+from service.server.health import Health
+from service.server.interceptors import CallInterceptor, InFlight
+from service.server.lifecycle import Lifecycle
+from service.server.progress import Progress
+from service.settings import EngineKind, ModelSettings, Settings
+
+HEALTH_NAME = "grpc.health.v1.Health"
+# A request a little too large gets an answer that says so; one far too large is cut off by the transport.
+TRANSPORT_MARGIN = 4
+SERVER_PING_INTERVAL_S = 30
+
+
+class AddressInUse(Exception):
+    """The server can't listen where it was told to."""
+
+
+def run(settings: Settings, progress: Progress, ready: Callable[[str], None]) -> int:
+    """Serves until a signal or a failure and returns the exit code. `ready` hears the address once all models serve."""
+    exit_code: int = uvloop.run(serve(settings, progress, ready))
+    return exit_code
+
+
+async def serve(settings: Settings, progress: Progress, ready: Callable[[str], None]) -> int:
+    engines = build_engines(settings)
+    in_flight = InFlight()
+    health = Health(SERVICE_NAMES)
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(SERVICE_NAMES, in_flight, settings.limits.max_request_bytes)],
+        options=_channel_options(settings),
+    )
+    add_servicers(server, Registry(engines))
+    await health.add_to(server)
+    if settings.server.reflection:
+        reflection.enable_server_reflection((*SERVICE_NAMES, HEALTH_NAME, reflection.SERVICE_NAME), server)
+    address = _bind(server, settings.server.address)
+    lifecycle = Lifecycle(
+        server,
+        health,
+        engines,
+        in_flight,
+        grace_s=settings.server.grace_s,
+        progress=progress,
+        ready=lambda: ready(address),
+    )
+    exit_code = await lifecycle.run()
+    if not lifecycle.loaded:
+        _leave_at_once(exit_code)
+    return exit_code
+
+
+def build_engines(settings: Settings) -> list[Engine]:
+    return [_build_engine(model, settings) for model in settings.models]
+
+
+def _build_engine(model: ModelSettings, settings: Settings) -> Engine:
+    # Imported here because each takes seconds, and only one may be installed or wanted.
+    if model.engine is EngineKind.SCRIPTED:
+        from service.engines.scripted import build
+    else:
+        from service.engines.vllm import build
+    return build(model, settings)
+
+
+def _bind(server: grpc.aio.Server, address: str) -> str:
+    """Returns the address with the port that was really taken."""
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise AddressInUse(f"Can't listen on {address}: it is in use, or not an address of this machine.")
+    return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+
+def _channel_options(settings: Settings) -> Sequence[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", TRANSPORT_MARGIN * settings.limits.max_request_bytes),
+        ("grpc.max_send_message_length", -1),
+        # Two servers must not share a port by accident, each getting half of the calls.
+        ("grpc.so_reuseport", 0),
+        # A client that waits for a long unary answer pings meanwhile; without these it would be cut off for it.
+        ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", round(1000 * settings.server.keepalive_min_interval_s)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # Finds clients that are gone without a word.
+        ("grpc.keepalive_time_ms", 1000 * SERVER_PING_INTERVAL_S),
+    ]
+
+
+def _leave_at_once(exit_code: int) -> None:
+    """Ends the process without waiting for engines that were still loading, which can't be interrupted.
+
+    Their processes notice (engines/orphan_guard).
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)

@@ -1,0 +1,23 @@
+"""grpc.health.v1: the state of each service, and of the server as a whole under the empty name."""
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Health:
+    """Says NOT_SERVING from the first moment on: a server that still loads can't be taken for a ready one."""
+
+    def __init__(self, services: tuple[str, ...]) -> None:
+        self._names = ("", *services)
+        self._servicer = health.aio.HealthServicer()
+
+    async def add_to(self, server: grpc.aio.Server) -> None:
+        await self.set_serving(False)
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+
+    async def set_serving(self, serving: bool) -> None:
+        for name in self._names:
+            await self._servicer.set(name, SERVING if serving else NOT_SERVING)

@@ -1,0 +1,156 @@
+"""Around every call: its identity, its message checks, its place in the count of calls under way, its status.
+
+This is the only place where an exception becomes a gRPC status.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from service.errors import InferwireError, InternalError, MalformedMessage, MessageTooLarge, RequestError
+from service.telemetry.calls import Call, begin_call
+from service.wire.fields import refuse_unknown_fields
+from service.wire.status import status_from_error
+
+logger = logging.getLogger(__name__)
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+
+class InFlight:
+    """Counts the calls under way."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def enter(self) -> None:
+        self.count += 1
+        self._none.clear()
+
+    def leave(self) -> None:
+        self.count -= 1
+        if self.count == 0:
+            self._none.set()
+
+    async def wait_for_none(self) -> None:
+        """Returns when no call is under way, its clean-up included; gRPC itself waits for the answers only."""
+        await self._none.wait()
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the methods of our own services; health and reflection are left alone."""
+
+    def __init__(self, services: tuple[str, ...], in_flight: InFlight, max_request_bytes: int) -> None:
+        self._prefixes = tuple(f"/{service}/" for service in services)
+        self._in_flight = in_flight
+        self._max_request_bytes = max_request_bytes
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith(self._prefixes):
+            return handler
+        return self._wrap(handler, handler_call_details.method)
+
+    def _wrap(self, handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
+        read = self._reader(handler.request_deserializer)
+        write = handler.response_serializer
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary, method), read, write)
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(self._stream(handler.unary_stream, method, _one), read, write)
+        return grpc.stream_stream_rpc_method_handler(self._stream(handler.stream_stream, method, _each), read, write)
+
+    def _reader(self, deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+        """Returns errors instead of raising them: gRPC would answer any exception here with INTERNAL."""
+
+        def read(data: bytes) -> Any:
+            try:
+                return self._read(deserialize, data)
+            except RequestError as error:
+                return error
+
+        return read
+
+    def _read(self, deserialize: Callable[[bytes], Any], data: bytes) -> Any:
+        if len(data) > self._max_request_bytes:
+            size, limit = len(data), self._max_request_bytes
+            raise MessageTooLarge(
+                "",
+                f"The request has {size} bytes; the limit is {limit}.",
+                metadata={"bytes": str(size), "limit": str(limit)},
+            )
+        try:
+            message = deserialize(data)
+        except DecodeError:
+            raise MalformedMessage("", "The request is not a valid protobuf message of this method.") from None
+        refuse_unknown_fields(message)
+        return message
+
+    def _unary(self, behavior: Callable[..., Any], method: str) -> Callable[..., Any]:
+        async def call_unary(request: Any, context: Context) -> Any:
+            async with self._call(method, context):
+                return await behavior(_one(request), context)
+
+        return call_unary
+
+    def _stream(self, behavior: Callable[..., Any], method: str, open_request: Callable[[Any], Any]) -> Any:
+        async def call_stream(request: Any, context: Context) -> AsyncIterator[Any]:
+            async with self._call(method, context), aclosing(behavior(open_request(request), context)) as responses:
+                async for response in responses:
+                    yield response
+
+        return call_stream
+
+    @asynccontextmanager
+    async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        call = begin_call(method, metadata)
+        self._in_flight.enter()
+        error: InferwireError | None = None
+        try:
+            yield
+        except InferwireError as known:
+            error = known
+        except Exception:
+            logger.exception("A call failed for an unknown reason", extra={"method": method})
+            error = InternalError("The server failed. The request id finds the reason in its log.")
+        finally:
+            self._in_flight.leave()
+        await _end(context, call, error)
+
+
+async def _end(context: Context, call: Call, error: InferwireError | None) -> None:
+    """Sends the usage, and the status of a failed call."""
+    usage = [
+        ("inferwire-prompt-tokens", str(call.prompt_tokens)),
+        ("inferwire-cached-tokens", str(call.cached_tokens)),
+        ("inferwire-completion-tokens", str(call.completion_tokens)),
+    ]
+    if error is None:
+        context.set_trailing_metadata(usage)
+        return
+    status = status_from_error(error, call.request_id)
+    await context.abort(status.code, status.message, (*usage, *status.trailing_metadata))
+
+
+def _one(request: Any) -> Any:
+    """The request of a call, unless reading it failed."""
+    if isinstance(request, RequestError):
+        raise request
+    return request
+
+
+async def _each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _one(request)

@@ -1,0 +1,125 @@
+"""What an operator can set: by flag, environment variable or YAML file, in this order of precedence.
+
+Loaded once, frozen, passed on by constructor. A nested setting such as `server.grace_s` is the flag `--server-grace-s`,
+the variable `INFERWIRE_SERVER__GRACE_S`, and in YAML `server: {grace_s: 30}`.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from service.api.models import ModelType
+
+
+class Section(BaseModel):
+    """A group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ServerSettings(Section):
+    address: str = Field("127.0.0.1:50051", description="Where to listen: host:port, or unix:path.")
+    grace_s: float = Field(30.0, ge=0, description="Seconds that calls under way may still take after SIGTERM.")
+    reflection: bool = Field(True, description="Whether clients may ask for the contract (gRPC reflection).")
+    keepalive_min_interval_s: float = Field(
+        10.0, ge=0, description="The shortest interval at which clients may send keepalive pings."
+    )
+
+
+class LimitSettings(Section):
+    max_request_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="The largest request, in bytes.")
+    max_messages: int = Field(2048, ge=1, description="The most messages of one conversation.")
+    max_contents: int = Field(2048, ge=1, description="The most contents of one Embeddings call.")
+    max_constraint_bytes: int = Field(
+        64 * 1024, ge=1, description="The most bytes of a schema, grammar or regular expression."
+    )
+
+
+class LogSettings(Section):
+    level: str = Field("info", pattern="^(debug|info|warning|error)$", description="The least severe level to log.")
+    json_lines: bool = Field(False, description="Whether to log JSON, one object a line.")
+    engine_log: Path | None = Field(
+        None, description="A file for the engines' own output. Unset: it goes to standard error."
+    )
+
+
+class EngineKind(StrEnum):
+    VLLM = "vllm"
+    SCRIPTED = "scripted"
+
+
+class ModelSettings(Section):
+    """A model to serve."""
+
+    path: str = Field(min_length=1, description="A folder, or a Hugging Face name.")
+    id: str = Field("", description="The name that requests use. Empty: the last part of the path.")
+    type: ModelType = Field(ModelType.LLM, description="`llm` or `embedding`.")
+    engine: EngineKind = Field(EngineKind.VLLM, description="`vllm`, or `scripted` for tests without a model.")
+    engine_args: dict[str, Any] = Field(
+        default_factory=dict, description="Passed to the engine as they are (vLLM's AsyncEngineArgs)."
+    )
+
+    @model_validator(mode="after")
+    def _name_after_path(self) -> Self:
+        if not self.id:
+            object.__setattr__(self, "id", self.path.rstrip("/").rsplit("/", 1)[-1])
+        return self
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="INFERWIRE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        nested_model_default_partial_update=True,
+    )
+
+    server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
+    models: tuple[ModelSettings, ...] = Field((), description="The models to serve.")
+
+    @model_validator(mode="after")
+    def _identifiers_differ(self) -> Self:
+        ids = [model.id for model in self.models]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice:
+            raise ValueError(f"two models have the same id: {', '.join(twice)}; set `id` to tell them apart")
+        return self
+
+
+def load_settings(config_file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from flags, then the environment, then the file; the first that says something wins.
+
+    `flags` holds only what was given, nested as the settings are. Raises FileNotFoundError for a missing file and
+    pydantic's ValidationError for anything else.
+    """
+    if config_file is not None and not config_file.is_file():
+        raise FileNotFoundError(f"There is no settings file at {config_file}.")
+
+    class FromSources(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config_file)
+
+    return FromSources(**(flags or {}))

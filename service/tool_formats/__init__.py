@@ -1,0 +1,1 @@
+"""How tool calls are asked for, written back, read and constrained: one file per dialect."""

@@ -1,0 +1,123 @@
+"""Models, their capabilities and limits."""
+
+from typing import assert_never
+
+from google.protobuf import json_format
+from google.protobuf.struct_pb2 import Struct
+
+from inferwire.v1 import models_pb2 as pb
+from service.api.models import (
+    Bf16QuantizationConfig,
+    Fp8QuantizationConfig,
+    Int4QuantizationConfig,
+    Model,
+    ModelCapabilities,
+    ModelLimits,
+    ModelType,
+    QuantizationConfig,
+)
+from service.wire.embeddings import TASK_TYPE
+from service.wire.fields import EnumPair, build, chosen, facts_from_proto, maybe, optional
+from service.wire.response_format import FORMAT_TYPE
+from service.wire.tools import PROMPT_FORMAT
+
+MODEL_TYPE = EnumPair(ModelType, pb.ModelType, "MODEL_TYPE_")
+
+
+def model_from_proto(message: pb.Model) -> Model:
+    return build(
+        Model,
+        identifier=message.identifier,
+        provider_resource_id=message.provider_resource_id,
+        provider_id=message.provider_id,
+        model_type=MODEL_TYPE.required_from_proto(message.model_type, "model_type"),
+        metadata=facts_from_proto(message.metadata, "metadata"),
+        capabilities=capabilities_from_proto(message.capabilities),
+        limits=limits_from_proto(message.limits),
+        quantization=maybe(message, "quantization", quantization_from_proto),
+        base_model_id=optional(message, "base_model_id"),
+    )
+
+
+def model_to_proto(model: Model) -> pb.Model:
+    quantization = None if model.quantization is None else quantization_to_proto(model.quantization)
+    return pb.Model(
+        identifier=model.identifier,
+        provider_resource_id=model.provider_resource_id,
+        provider_id=model.provider_id,
+        model_type=MODEL_TYPE.to_proto(model.model_type),
+        metadata=json_format.ParseDict(model.metadata, Struct()),
+        capabilities=capabilities_to_proto(model.capabilities),
+        limits=limits_to_proto(model.limits),
+        quantization=quantization,
+        base_model_id=model.base_model_id,
+    )
+
+
+def capabilities_from_proto(message: pb.ModelCapabilities) -> ModelCapabilities:
+    formats = (FORMAT_TYPE.required_from_proto(n, "response_formats") for n in message.response_formats)
+    tool_formats = (PROMPT_FORMAT.required_from_proto(n, "tool_prompt_formats") for n in message.tool_prompt_formats)
+    task_types = (TASK_TYPE.required_from_proto(n, "embedding_task_types") for n in message.embedding_task_types)
+    return ModelCapabilities(
+        images=message.images,
+        chat=message.chat,
+        response_formats=tuple(formats),
+        tool_prompt_formats=tuple(tool_formats),
+        output_dimension=message.output_dimension,
+        embedding_task_types=tuple(task_types),
+    )
+
+
+def capabilities_to_proto(capabilities: ModelCapabilities) -> pb.ModelCapabilities:
+    return pb.ModelCapabilities(
+        images=capabilities.images,
+        chat=capabilities.chat,
+        response_formats=map(FORMAT_TYPE.to_proto, capabilities.response_formats),
+        tool_prompt_formats=map(PROMPT_FORMAT.to_proto, capabilities.tool_prompt_formats),
+        output_dimension=capabilities.output_dimension,
+        embedding_task_types=map(TASK_TYPE.to_proto, capabilities.embedding_task_types),
+    )
+
+
+def limits_from_proto(message: pb.ModelLimits) -> ModelLimits:
+    return ModelLimits(
+        context_length=message.context_length,
+        max_request_bytes=message.max_request_bytes,
+        max_logprobs=message.max_logprobs,
+        max_contents=message.max_contents,
+        max_messages=message.max_messages,
+        max_constraint_bytes=message.max_constraint_bytes,
+    )
+
+
+def limits_to_proto(limits: ModelLimits) -> pb.ModelLimits:
+    return pb.ModelLimits(
+        context_length=limits.context_length,
+        max_request_bytes=limits.max_request_bytes,
+        max_logprobs=limits.max_logprobs,
+        max_contents=limits.max_contents,
+        max_messages=limits.max_messages,
+        max_constraint_bytes=limits.max_constraint_bytes,
+    )
+
+
+def quantization_from_proto(message: pb.QuantizationConfig) -> QuantizationConfig:
+    match chosen(message, "config"):
+        case "bf16":
+            return Bf16QuantizationConfig()
+        case "fp8":
+            return Fp8QuantizationConfig()
+        case _:
+            return Int4QuantizationConfig(scheme=optional(message.int4, "scheme"))
+
+
+def quantization_to_proto(config: QuantizationConfig) -> pb.QuantizationConfig:
+    match config:
+        case Bf16QuantizationConfig():
+            return pb.QuantizationConfig(bf16=pb.Bf16QuantizationConfig())
+        case Fp8QuantizationConfig():
+            return pb.QuantizationConfig(fp8=pb.Fp8QuantizationConfig())
+        case Int4QuantizationConfig(scheme=scheme):
+            return pb.QuantizationConfig(int4=pb.Int4QuantizationConfig(scheme=scheme))
+        case _:
+            assert_never(config)

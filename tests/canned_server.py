@@ -1,0 +1,174 @@
+"""A real gRPC server with fixed answers, for the tests of the client and the command line.
+
+grpcio-testing's fake channel has no asynchronous calls, so it can't stand under the client. The server is a
+synchronous one: it needs no event loop, so that commands can run their own.
+"""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from inferwire.v1 import inference_service_pb2_grpc, model_service_pb2_grpc, models_pb2
+from service import errors
+from service.api.chat import ChatCompletionResponse
+from service.api.completion import CompletionResponse
+from service.api.content import TextDelta
+from service.api.embeddings import Embedding, EmbeddingsResponse
+from service.api.events import Complete, Event, Progress, Start
+from service.api.messages import CompletionMessage, StopReason
+from service.api.models import Model, ModelLimits, ModelType
+from service.api.usage import Timings, Usage
+from service.wire.chat import chat_chunk_to_proto, chat_request_from_proto, chat_response_to_proto
+from service.wire.completion import completion_chunk_to_proto, completion_response_to_proto
+from service.wire.embeddings import embeddings_response_to_proto
+from service.wire.models import model_to_proto
+from service.wire.status import status_from_error
+
+USAGE = Usage(prompt_tokens=7, cached_tokens=2, completion_tokens=3)
+TIMINGS = Timings(queued_s=0.001, time_to_first_token_s=0.25, total_s=0.5)
+TEXTS = ("Paris", " is", " it.")
+ANSWER = "".join(TEXTS)
+VECTOR = (0.5, -0.25, 1.0)
+LLM = Model(
+    identifier="smol",
+    provider_resource_id="Smol-1B",
+    provider_id="vllm",
+    model_type=ModelType.LLM,
+    limits=ModelLimits(context_length=2048),
+)
+EMBEDDER = Model(
+    identifier="mini",
+    provider_resource_id="Mini",
+    provider_id="vllm",
+    model_type=ModelType.EMBEDDING,
+    metadata={"embedding_dimension": 3},
+)
+
+# What a model id of this name makes the server do.
+FAILURES: dict[str, errors.InferwireError] = {
+    "missing": errors.ModelNotFound("There is no model `missing`.", metadata={"known_models": "smol,mini"}),
+    "busy": errors.Overloaded("The queue is full.", retry_after_s=1.5),
+    "aborted": errors.AbortedByServer("An operator ended the call."),
+    "wrong": errors.InvalidField.of(
+        [
+            errors.FieldViolation("sampling_params.top_p.temperature", "Too hot."),
+            errors.FieldViolation("messages[0].user.content", "Too long."),
+        ]
+    ),
+}
+
+
+@dataclass
+class CannedServer:
+    """Where it listens, and what it has heard."""
+
+    target: str = ""
+    requests: list[Message] = field(default_factory=list)
+    metadata: list[dict[str, Any]] = field(default_factory=list)
+    streaming: threading.Event = field(default_factory=threading.Event)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    unavailable_times: int = 0
+
+    def take(self, request: Any, context: grpc.ServicerContext) -> str:
+        """Records a call, and fails it if its model id says so."""
+        self.requests.append(request)
+        self.metadata.append(dict(context.invocation_metadata()))
+        if self.unavailable_times:
+            self.unavailable_times -= 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        if request.model_id in FAILURES:
+            status = status_from_error(FAILURES[request.model_id], "the-id")
+            context.set_trailing_metadata(status.trailing_metadata)
+            context.abort(status.code, status.message)
+        return self.metadata[-1].get("x-request-id", "made-by-server")
+
+    def events(self, request: Any, context: grpc.ServicerContext) -> Iterator[Event]:
+        yield Start(0, request.model_id, self.take(request, context))
+        for number, text in enumerate(TEXTS, start=1):
+            yield Progress(number, TextDelta(text))
+        if request.model_id == "endless":
+            yield from self._until_cancelled(context)
+        if request.model_id == "dies":
+            context.abort(grpc.StatusCode.DATA_LOSS, "the wire is cut")
+        yield Complete(4, StopReason.END_OF_TURN, USAGE, TIMINGS, ())
+
+    def _until_cancelled(self, context: grpc.ServicerContext) -> Iterator[Event]:
+        gone = threading.Event()
+        context.add_callback(gone.set)
+        self.streaming.set()
+        number = 4
+        while not gone.wait(0.01):
+            yield Progress(number, TextDelta("…"))
+            number += 1
+        self.cancelled.set()
+
+
+class CannedInference(inference_service_pb2_grpc.InferenceServiceServicer):
+    def __init__(self, server: CannedServer) -> None:
+        self._server = server
+
+    def ChatCompletion(self, request: Any, context: grpc.ServicerContext) -> Message:
+        chat_request_from_proto(request)
+        request_id = self._server.take(request, context)
+        message = CompletionMessage(content=ANSWER, stop_reason=StopReason.END_OF_TURN)
+        return chat_response_to_proto(
+            ChatCompletionResponse(message, (), (), USAGE, TIMINGS, None, request.model_id, request_id)
+        )
+
+    def StreamChatCompletion(self, request: Any, context: grpc.ServicerContext) -> Iterator[Message]:
+        return map(chat_chunk_to_proto, self._server.events(request, context))
+
+    def Completion(self, request: Any, context: grpc.ServicerContext) -> Message:
+        request_id = self._server.take(request, context)
+        return completion_response_to_proto(
+            CompletionResponse(
+                ANSWER, StopReason.OUT_OF_TOKENS, (), (), USAGE, TIMINGS, None, request.model_id, request_id
+            )
+        )
+
+    def StreamCompletion(self, request: Any, context: grpc.ServicerContext) -> Iterator[Message]:
+        return map(completion_chunk_to_proto, self._server.events(request, context))
+
+    def Embeddings(self, request: Any, context: grpc.ServicerContext) -> Message:
+        request_id = self._server.take(request, context)
+        values = VECTOR * 1_000_000 if request.model_id == "large" else VECTOR
+        embeddings = [Embedding(values, b"", False, 4, 4) for _ in request.contents]
+        return embeddings_response_to_proto(
+            EmbeddingsResponse(embeddings, USAGE, TIMINGS, request.model_id, request_id)
+        )
+
+
+class CannedModels(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, server: CannedServer) -> None:
+        self._server = server
+
+    def ListModels(self, request: Any, context: grpc.ServicerContext) -> Message:
+        return models_pb2.ListModelsResponse(models=map(model_to_proto, (EMBEDDER, LLM)))
+
+    def GetModel(self, request: Any, context: grpc.ServicerContext) -> Message:
+        self._server.take(request, context)
+        return models_pb2.GetModelResponse(model=model_to_proto(LLM))
+
+
+@contextmanager
+def running_canned_server() -> Iterator[CannedServer]:
+    canned = CannedServer()
+    server = grpc.server(ThreadPoolExecutor(max_workers=8))
+    inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(CannedInference(canned), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(CannedModels(canned), server)
+    health_servicer = health.HealthServicer()
+    health_servicer.set("inferwire.v1.AdminService", health_pb2.HealthCheckResponse.NOT_SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    canned.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        yield canned
+    finally:
+        server.stop(grace=None).wait()

@@ -1,0 +1,83 @@
+"""`inferwire serve`, with a stand-in for the server."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from service.api.models import ModelType
+from service.cli.serve import model_entry
+from tests.cli.conftest import Inferwire, StartedServer
+
+
+@pytest.mark.parametrize(
+    ("text", "entry"),
+    [
+        ("org/Name", {"path": "org/Name"}),
+        ("/models/x", {"path": "/models/x"}),
+        ("short=org/Name", {"id": "short", "path": "org/Name"}),
+        ("short=/models/a=b", {"id": "short", "path": "/models/a=b"}),
+        ("/models/a=b", {"path": "/models/a=b"}),
+        ("./a=b", {"path": "./a=b"}),
+    ],
+)
+def test_model_flags(text: str, entry: dict[str, str]) -> None:
+    assert model_entry(text, ModelType.LLM) == {**entry, "type": ModelType.LLM}
+
+
+def test_models_of_both_types_are_served(inferwire: Inferwire, started: StartedServer) -> None:
+    result = inferwire("serve", "--model", "org/A", "--embedding-model", "e=org/B", "--model", "org/C")
+    assert result.exit_code == 0, result.output
+    served = [(model.id, model.path, model.type) for model in started.settings[0].models]
+    assert served == [
+        ("A", "org/A", ModelType.LLM),
+        ("C", "org/C", ModelType.LLM),
+        ("e", "org/B", ModelType.EMBEDDING),
+    ]
+
+
+def test_no_models(inferwire: Inferwire, started: StartedServer) -> None:
+    result = inferwire("serve")
+    assert result.exit_code == 2
+    assert "--model" in result.output
+    assert "inferwire demo" in result.output
+    assert not started.settings
+
+
+def test_two_models_of_one_name(inferwire: Inferwire, started: StartedServer) -> None:
+    result = inferwire("serve", "--model", "a/x", "--embedding-model", "b/x")
+    assert result.exit_code == 2
+    assert "two models have the same id: x" in result.output
+
+
+def test_progress_and_address_are_shown(inferwire: Inferwire, started: StartedServer) -> None:
+    output = inferwire("serve", "--model", "a/x", "--server-address", "127.0.0.1:7").stdout
+    assert "load a model … done in 0.0 s" in output
+    assert output.endswith("serving on 127.0.0.1:7\n")
+
+
+def test_the_exit_code_is_the_server_s(inferwire: Inferwire, started: StartedServer) -> None:
+    started.exit_code = 3
+    assert inferwire("serve", "--model", "a/x").exit_code == 3
+
+
+def test_engine_output_goes_to_its_file(
+    inferwire: Inferwire, started: StartedServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    started.while_starting = lambda: os.system("echo from the engine")
+    log = tmp_path / "logs" / "engine.log"
+    inferwire("serve", "--model", "a/x", "--log-engine-log", str(log))
+    assert log.read_text() == "from the engine\n"
+    shown = capfd.readouterr().out
+    assert "serving on" in shown
+    assert "from the engine" not in shown
+
+
+def test_verbose_shows_engine_output_after_all(
+    inferwire: Inferwire, started: StartedServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    started.while_starting = lambda: os.system("echo from the engine")
+    log = tmp_path / "engine.log"
+    inferwire("serve", "--model", "a/x", "--log-engine-log", str(log), "--verbose")
+    assert not log.exists()
+    assert "from the engine" in capfd.readouterr().out

@@ -12,7 +12,7 @@ import rich_click as click
 from service.api.models import ModelType
 from service.cli.display import open_display
 from service.cli.engine_output import OwnOutput, engine_output_to, last_lines, size_of
-from service.cli.serving import print_line, serve_until_stopped
+from service.cli.serving import EXIT_FAILED, print_line, serve_until_stopped
 from service.cli.setting_flags import settings_or_usage_error
 from service.demo_models import (
     EMBEDDING_MODEL,
@@ -67,10 +67,10 @@ def _prepare_and_serve(cache: Path, address: str, engine_log: Path | None, outpu
         code = serve_until_stopped(_settings(models, address, engine_log), output, ready)
     except MissingDemoPackage as missing:
         print_line(output, f"error: {missing}")
-        return 1
+        return EXIT_FAILED
     if not served and code != 0:
         _explain_failed_start(output, engine_log, already_logged)
-        return 1
+        return EXIT_FAILED
     return code
 
 
@@ -131,7 +131,5 @@ def shown(program: Path) -> str:
 
 def _explain_failed_start(output: OwnOutput, engine_log: Path | None, already_logged: int) -> None:
     print_line(output, "error: the server did not start")
-    if engine_log is not None:
-        print_line(output, f"The last lines of {engine_log}:")
-        for line in last_lines(engine_log, LOG_LINES_SHOWN, already_logged):
-            print_line(output, f"  {line}")
+    if engine_log and (lines := last_lines(engine_log, LOG_LINES_SHOWN, already_logged)):
+        print_line(output, "\n  ".join([f"The last lines of {engine_log}:", *lines]))

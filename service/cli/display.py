@@ -98,6 +98,7 @@ class LiveDisplay:
             return 0.0
         [task] = (task for task in self._progress.tasks if task.id == task_id)
         self._progress.remove_task(task_id)
+        self._progress.refresh()  # else the line that is printed next would be followed by the step once more
         return task.elapsed or 0.0
 
 

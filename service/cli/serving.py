@@ -5,15 +5,23 @@ from collections.abc import Callable
 from service.cli.display import open_display
 from service.cli.engine_output import OwnOutput
 from service.settings import Settings
+from service.telemetry.logs import configure_logs
+
+EXIT_FAILED = 1
 
 
 def serve_until_stopped(settings: Settings, output: OwnOutput, ready: Callable[[str], None]) -> int:
     """Serves, shows the steps of the start, calls `ready` with the address, and returns the exit code."""
     # Imported here: it takes a while, and what it starts inherits where output goes.
-    from service.server.app import run
+    from service.server.app import AddressInUse, run
 
-    with open_display(output.stdout) as progress:
-        return run(settings, progress, ready)
+    configure_logs(settings.log.level, settings.log.json_lines, output.stderr)
+    try:
+        with open_display(output.stdout) as progress:
+            return run(settings, progress, ready)
+    except AddressInUse as error:
+        print_line(output, f"error: {error}")
+        return EXIT_FAILED
 
 
 def print_line(output: OwnOutput, line: str) -> None:

@@ -4,4 +4,5 @@ from typing import Any, TypeAlias
 
 import grpc
 
-Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+# A string: the class takes its parameters only in the eyes of a type checker.
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"

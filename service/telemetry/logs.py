@@ -8,7 +8,14 @@ from typing import IO, Any
 from service.telemetry.calls import current_request_id
 
 LOGGER = "service"
-STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "request_id", "taskName"}
+# Every record has these, or vLLM adds them to every record.
+STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "asctime",
+    "message",
+    "request_id",
+    "taskName",
+    "vllm_process_name",
+}
 
 
 def configure_logs(level: str, json_lines: bool, stream: IO[str]) -> None:

@@ -1,5 +1,6 @@
 """What the tests of the commands share: a way to run them, a server to call, and a stand-in for the one they start."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class StartedServer:
     exit_code: int = 0
     becomes_ready: bool = True
     settings: list[Settings] = field(default_factory=list)
-    while_starting: Callable[[], None] = lambda: None
+    while_starting: Callable[[], object] = lambda: None
 
     def run(self, settings: Settings, progress: Progress, ready: Callable[[str], None]) -> int:
         self.settings.append(settings)
@@ -55,10 +56,18 @@ class StartedServer:
         return self.exit_code
 
 
+class AddressInUse(Exception):
+    """Has the name that the command catches."""
+
+
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> StartedServer:
+    logger = logging.getLogger("service")
+    for name in ("handlers", "level", "propagate"):
+        monkeypatch.setattr(logger, name, getattr(logger, name))  # only to get it back afterwards
     stand_in = StartedServer()
     module = ModuleType("service.server.app")
     module.run = stand_in.run  # type: ignore[attr-defined]
+    module.AddressInUse = AddressInUse  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "service.server.app", module)
     return stand_in

@@ -1,5 +1,6 @@
 """`inferwire serve`, with a stand-in for the server."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from service.api.models import ModelType
 from service.cli.serve import model_entry
-from tests.cli.conftest import Inferwire, StartedServer
+from tests.cli.conftest import AddressInUse, Inferwire, StartedServer
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,26 @@ def test_progress_and_address_are_shown(inferwire: Inferwire, started: StartedSe
 def test_the_exit_code_is_the_server_s(inferwire: Inferwire, started: StartedServer) -> None:
     started.exit_code = 3
     assert inferwire("serve", "--model", "a/x").exit_code == 3
+
+
+def test_an_address_in_use_is_told_in_one_line(inferwire: Inferwire, started: StartedServer) -> None:
+    def refuse() -> None:
+        raise AddressInUse("Can't listen on 127.0.0.1:7: it is in use.")
+
+    started.while_starting = refuse
+    result = inferwire("serve", "--model", "a/x")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1] == "error: Can't listen on 127.0.0.1:7: it is in use."
+
+
+def test_log_lines_stay_apart_from_engine_output(
+    inferwire: Inferwire, started: StartedServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    started.while_starting = lambda: logging.getLogger("service.x").warning("from us")
+    log = tmp_path / "engine.log"
+    inferwire("serve", "--model", "a/x", "--log-engine-log", str(log))
+    assert log.read_text() == ""
+    assert "from us" in capfd.readouterr().err
 
 
 def test_engine_output_goes_to_its_file(

@@ -26,7 +26,13 @@ class VllmEmbeddingEngine:
         self._settings = settings
         self._limits = limits
         self.core = EngineCore(settings, host)
-        self.model: Model
+        # All that is known before the model is loaded.
+        self.model = Model(
+            identifier=settings.id,
+            provider_resource_id=settings.path.rstrip("/").rsplit("/", 1)[-1],
+            provider_id=PROVIDER_ID,
+            model_type=ModelType.EMBEDDING,
+        )
         self.tokenizer: Tokenizer
         self.task_prefixes: TaskPrefixes
 
@@ -38,7 +44,7 @@ class VllmEmbeddingEngine:
         self.tokenizer = await asyncio.to_thread(Tokenizer.load, self._settings.path)
         self.task_prefixes = TaskPrefixes.load(self._settings.path)
         await self.core.start()
-        self.model = self._description(self.core.engine.model_config)
+        self.model = self._loaded(self.core.engine.model_config)
 
     async def warm_up(self) -> None:
         ids = self.tokenizer.encode_untrusted(WARM_UP_TEXT).token_ids
@@ -70,20 +76,18 @@ class VllmEmbeddingEngine:
             if not finished and self.core.alive:
                 await asyncio.shield(engine.abort(request_id))
 
-    def _description(self, config: Any) -> Model:
-        return Model(
-            identifier=self.identifier,
-            provider_resource_id=self._settings.path.rstrip("/").rsplit("/", 1)[-1],
-            provider_id=PROVIDER_ID,
-            model_type=ModelType.EMBEDDING,
-            metadata={"context_length": config.max_model_len, "embedding_dimension": config.get_hidden_size()},
-            capabilities=ModelCapabilities(
+    def _loaded(self, config: Any) -> Model:
+        """The model's description, with what is known once it is loaded."""
+        facts = {
+            "metadata": {"context_length": config.max_model_len, "embedding_dimension": config.get_hidden_size()},
+            "capabilities": ModelCapabilities(
                 output_dimension=bool(config.is_matryoshka),
                 embedding_task_types=tuple(self.task_prefixes.by_task),
             ),
-            limits=ModelLimits(
+            "limits": ModelLimits(
                 context_length=config.max_model_len,
                 max_request_bytes=self._limits.max_request_bytes,
                 max_contents=self._limits.max_contents,
             ),
-        )
+        }
+        return self.model.model_copy(update=facts)

@@ -34,7 +34,13 @@ class VllmLanguageEngine:
         self._settings = settings
         self._limits = limits
         self.core = EngineCore(settings, host)
-        self.model: Model
+        # All that is known before the model is loaded.
+        self.model = Model(
+            identifier=settings.id,
+            provider_resource_id=settings.path.rstrip("/").rsplit("/", 1)[-1],
+            provider_id=PROVIDER_ID,
+            model_type=ModelType.LLM,
+        )
         self.bounds: ModelBounds
         self.renderer: Renderer
 
@@ -53,7 +59,7 @@ class VllmLanguageEngine:
             vocabulary_size=min(config.get_vocab_size(), self.renderer.tokenizer.vocabulary_size),
             max_logprobs=config.max_logprobs,
         )
-        self.model = self._description()
+        self.model = self._loaded()
 
     async def warm_up(self) -> None:
         params = SamplingParams(max_tokens=2, temperature=0.0)
@@ -109,25 +115,23 @@ class VllmLanguageEngine:
             candidates = map(Candidate, *columns)
             yield position(self.renderer.tokenizer, sampled_id, candidates, request.plan.logprobs or 0)
 
-    def _description(self) -> Model:
-        return Model(
-            identifier=self.identifier,
-            provider_resource_id=self._settings.path.rstrip("/").rsplit("/", 1)[-1],
-            provider_id=PROVIDER_ID,
-            model_type=ModelType.LLM,
-            metadata={"context_length": self.bounds.context_length},
-            capabilities=ModelCapabilities(
+    def _loaded(self) -> Model:
+        """The model's description, with what is known once it is loaded."""
+        facts = {
+            "metadata": {"context_length": self.bounds.context_length},
+            "capabilities": ModelCapabilities(
                 chat=self.renderer.can_chat,
                 response_formats=tuple(ResponseFormatType),
             ),
-            limits=ModelLimits(
+            "limits": ModelLimits(
                 context_length=self.bounds.context_length,
                 max_request_bytes=self._limits.max_request_bytes,
                 max_logprobs=self.bounds.max_logprobs,
                 max_messages=self._limits.max_messages,
                 max_constraint_bytes=self._limits.max_constraint_bytes,
             ),
-        )
+        }
+        return self.model.model_copy(update=facts)
 
 
 def _queued_s(output: Any) -> float:

@@ -5,6 +5,7 @@ field counts as mapped once its value has come through.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -14,9 +15,10 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from service.errors import RequestError
 from tests.contract.descriptors import PACKAGE, messages
 from tests.strategies.protos import own_oneof
-from tests.wire.pairs import PAIRS
+from tests.wire.pairs import PAIRS, Pair
 
 # No converter: they hold one or two values, or shapes that have converters, and the servicer reads them on the spot.
 READ_BY_THE_SERVICER = {
@@ -107,37 +109,42 @@ def samples(descriptor: Descriptor) -> Iterator[Message]:
     return chain.from_iterable(filled(descriptor, event=inner) for inner in events)
 
 
+def came_through(pair: Pair, message: Message) -> Iterator[str]:
+    """The fields that survive; none of a message that is refused, such as one with an enum value not yet mapped."""
+    with suppress(RequestError):
+        yield from survivors(message, pair.to_proto(pair.from_proto(message)))
+
+
 def survivors(before: Message, after: Message) -> Iterator[str]:
+    """A field survives with its value, one of our messages by being there: its fields are looked at themselves."""
     for field, value in before.ListFields():
         again = getattr(after, field.name)
-        if value == again:
-            yield field.full_name
-        if field.message_type is not None and not field.message_type.GetOptions().map_entry:
-            pairs = zip(value, again, strict=False) if field.is_repeated else [(value, again)]
-            for inner, inner_again in pairs:
-                yield from survivors(inner, inner_again)
+        if not is_ours(field.message_type):
+            yield from [field.full_name] if value == again else []
+        elif field.is_repeated:
+            yield from chain([field.full_name] if again else [], *map(survivors, value, again))
+        elif after.HasField(field.name):
+            yield from chain([field.full_name], survivors(value, again))
+
+
+def is_ours(message: Descriptor | None) -> bool:
+    return message is not None and message.file.package == PACKAGE and not message.GetOptions().map_entry
 
 
 @cache
 def mapped() -> set[str]:
     return {
-        name
-        for pair in PAIRS
-        for message in samples(pair.proto.DESCRIPTOR)
-        for name in survivors(message, pair.to_proto(pair.from_proto(message)))
+        name for pair in PAIRS for message in samples(pair.proto.DESCRIPTOR) for name in came_through(pair, message)
     }
 
 
 def reached(descriptor: Descriptor) -> set[str]:
     """The names of a message and of all that it holds."""
-    inner = [field.message_type for field in descriptor.fields if field.message_type is not None]
-    own = [message for message in inner if message.file.package == PACKAGE]
-    return {descriptor.name}.union(*map(reached, own))
+    inner = (field.message_type for field in descriptor.fields)
+    return {descriptor.name}.union(*map(reached, filter(is_ours, inner)))
 
 
-CONVERTED = set[str]().union(
-    *(reached(p.proto.DESCRIPTOR) for p in PAIRS if p.proto.DESCRIPTOR.file.package == PACKAGE)
-)
+CONVERTED = set().union(*(reached(pair.proto.DESCRIPTOR) for pair in PAIRS if is_ours(pair.proto.DESCRIPTOR)))
 FIELDS = [field for message in messages() if message.name in CONVERTED for field in message.fields]
 
 

@@ -1,10 +1,10 @@
 """Joins the rooms: from settings to a running server. Nothing else wires anything."""
 
-import os
-import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import grpc
+import psutil
 import uvloop
 from grpc_reflection.v1alpha import reflection
 
@@ -57,7 +57,7 @@ async def serve(settings: Settings, progress: Progress, ready: Callable[[str], N
     )
     exit_code = await lifecycle.run()
     if not lifecycle.loaded:
-        _leave_at_once(exit_code)
+        _end_child_processes()
     return exit_code
 
 
@@ -100,11 +100,8 @@ def _channel_options(settings: Settings) -> Sequence[tuple[str, int]]:
     ]
 
 
-def _leave_at_once(exit_code: int) -> None:
-    """Ends the process without waiting for engines that were still loading, which can't be interrupted.
-
-    Their processes notice (engines/orphan_guard).
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)
+def _end_child_processes() -> None:
+    """Ends what engines have started that were still loading: nothing else can interrupt them."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()

@@ -84,7 +84,8 @@ class Lifecycle:
         except* EngineFailed as failures:
             failed = True
             for failure in failures.exceptions:
-                logger.error("%s", failure, exc_info=failure.__cause__)
+                logger.error("%s", failure)
+                logger.debug("The reason", exc_info=failure.__cause__)
         if failed:
             return
         self.loaded = True
@@ -107,7 +108,7 @@ class Lifecycle:
         self._progress.begin(name)
         try:
             await action()
-        except BaseException:
+        except Exception:
             self._progress.failed(name)
             raise
         self._progress.done(name)

@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Hears of each step of a start: `begin` when it starts, then `done` or `failed`, with the same name."""
+    """Hears of each step of a start: `begin`, then `done` or `failed`, unless the start is given up."""
 
     def begin(self, step: str) -> None: ...
 

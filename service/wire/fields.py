@@ -1,6 +1,6 @@
 """What all converters share: field paths for errors, enums by name, strictness about unknown fields."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
@@ -126,9 +126,27 @@ def given(encode: Callable[[Value], Encoded], value: Value | None) -> Encoded | 
 def facts_from_proto(message: Struct, field: str) -> dict[str, Any]:
     """A Struct as Python values."""
     try:
-        return json_format.MessageToDict(message)
+        values = json_format.MessageToDict(message)
     except ValueError:
         raise InvalidField(field, "A number is not finite.") from None
+    return {name: _whole(value) for name, value in values.items()}
+
+
+def _whole(value: Any) -> Any:
+    """All numbers of a Struct are doubles; whole ones come back as the integers that they nearly always were."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {name: _whole(item) for name, item in value.items()}
+        case list():
+            return [_whole(item) for item in value]
+        case _:
+            return value
+
+
+def struct_of(facts: Mapping[str, Any]) -> Struct:
+    return json_format.ParseDict(dict(facts), Struct())
 
 
 def refuse_unknown_fields(message: ProtoMessage, path: str = "") -> None:

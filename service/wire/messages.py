@@ -2,9 +2,6 @@
 
 from typing import Any, assert_never
 
-from google.protobuf import json_format
-from google.protobuf.struct_pb2 import Struct
-
 from inferwire.v1 import messages_pb2 as pb
 from service.api.content import InterleavedContent
 from service.api.messages import (
@@ -17,7 +14,17 @@ from service.api.messages import (
     UserMessage,
 )
 from service.wire.content import content_from_proto, content_to_proto
-from service.wire.fields import EnumPair, at, build, chosen, each, facts_from_proto, maybe, require
+from service.wire.fields import (
+    EnumPair,
+    at,
+    build,
+    chosen,
+    each,
+    facts_from_proto,
+    maybe,
+    require,
+    struct_of,
+)
 from service.wire.tools import tool_call_from_proto, tool_call_to_proto, tool_name_from_proto, tool_name_to_proto
 
 STOP_REASON = EnumPair(StopReason, pb.StopReason, "STOP_REASON_")
@@ -120,5 +127,5 @@ def tool_response_to_proto(response: ToolResponse) -> pb.ToolResponse:
         call_id=response.call_id,
         tool_name=tool_name_to_proto(response.tool_name),
         content=content_to_proto(response.content),
-        metadata=None if response.metadata is None else json_format.ParseDict(response.metadata, Struct()),
+        metadata=None if response.metadata is None else struct_of(response.metadata),
     )

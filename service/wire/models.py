@@ -2,9 +2,6 @@
 
 from typing import assert_never
 
-from google.protobuf import json_format
-from google.protobuf.struct_pb2 import Struct
-
 from inferwire.v1 import models_pb2 as pb
 from service.api.models import (
     Bf16QuantizationConfig,
@@ -17,7 +14,15 @@ from service.api.models import (
     QuantizationConfig,
 )
 from service.wire.embeddings import TASK_TYPE
-from service.wire.fields import EnumPair, build, chosen, facts_from_proto, maybe, optional
+from service.wire.fields import (
+    EnumPair,
+    build,
+    chosen,
+    facts_from_proto,
+    maybe,
+    optional,
+    struct_of,
+)
 from service.wire.response_format import FORMAT_TYPE
 from service.wire.tools import PROMPT_FORMAT
 
@@ -46,7 +51,7 @@ def model_to_proto(model: Model) -> pb.Model:
         provider_resource_id=model.provider_resource_id,
         provider_id=model.provider_id,
         model_type=MODEL_TYPE.to_proto(model.model_type),
-        metadata=json_format.ParseDict(model.metadata, Struct()),
+        metadata=struct_of(model.metadata),
         capabilities=capabilities_to_proto(model.capabilities),
         limits=limits_to_proto(model.limits),
         quantization=quantization,

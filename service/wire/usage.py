@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable
 
-from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from inferwire.v1 import usage_pb2 as pb
 from service.api.usage import MetricEvent, Timings, Usage
-from service.wire.fields import facts_from_proto
+from service.wire.fields import facts_from_proto, struct_of
 
 NANOS = 1_000_000_000
 MICROS = 1_000_000
@@ -89,7 +87,7 @@ def metric_to_proto(metric: MetricEvent) -> pb.MetricEvent:
         trace_id=metric.trace_id,
         span_id=metric.span_id,
         timestamp=timestamp,
-        attributes=json_format.ParseDict(dict(metric.attributes), Struct()),
+        attributes=struct_of(metric.attributes),
     )
     if isinstance(metric.value, int):
         message.int_value = metric.value

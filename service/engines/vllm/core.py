@@ -3,8 +3,11 @@
 import asyncio
 import math
 import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
@@ -17,6 +20,8 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 from service.engines.vllm import defaults
 from service.errors import EngineFailed, InferwireError, InternalError, InvalidField
 from service.settings import ModelSettings
+
+Result = TypeVar("Result")
 
 FAILURE_POLL_S = 0.5
 RETRY_AFTER_FAILURE_S = 5.0
@@ -67,11 +72,7 @@ class EngineCore:
         return self._engine is not None and not self._engine.errored
 
     async def start(self) -> None:
-        """Builds the engine in a thread, as vLLM blocks until the model is loaded."""
-        try:
-            self._engine = await asyncio.to_thread(self._build)
-        except Exception as error:
-            raise EngineFailed(f"The model {self._settings.id} could not be loaded: {error}") from error
+        self._engine = await _in_daemon_thread(self._build)
 
     def _build(self) -> AsyncLLM:
         on_cpu = bool(current_platform.is_cpu())
@@ -94,6 +95,38 @@ class EngineCore:
         engine, self._engine = self._engine, None
         if engine is not None:
             await asyncio.to_thread(engine.shutdown)
+
+
+@contextmanager
+def loading(model_id: str) -> Iterator[None]:
+    """Whatever goes wrong inside, the model could not be loaded."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise EngineFailed(f"The model {model_id} could not be loaded: {reason}") from error
+
+
+async def _in_daemon_thread(work: Callable[[], Result]) -> Result:
+    """Like asyncio.to_thread, for work that takes minutes and that the process need not wait for when it ends."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+
+    def settle(set_outcome: Callable[[Any], None], outcome: Any) -> None:
+        if not future.done():
+            set_outcome(outcome)
+
+    def run() -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
+            try:
+                result = work()
+            except Exception as error:
+                loop.call_soon_threadsafe(settle, future.set_exception, error)
+            else:
+                loop.call_soon_threadsafe(settle, future.set_result, result)
+
+    threading.Thread(target=run, name="load-model", daemon=True).start()
+    return await future
 
 
 # What callers know vLLM's parameters as.

@@ -9,7 +9,7 @@ from vllm.inputs.engine import tokens_input
 from vllm.pooling_params import PoolingParams
 
 from service.api.models import Model, ModelCapabilities, ModelLimits, ModelType
-from service.engines.vllm.core import EngineCore, EngineHost, translated
+from service.engines.vllm.core import EngineCore, EngineHost, loading, translated
 from service.engines.vllm.language import PROVIDER_ID, WARM_UP_TEXT
 from service.errors import EngineFailed
 from service.prompts.task_prefixes import TaskPrefixes
@@ -41,6 +41,10 @@ class VllmEmbeddingEngine:
         return self.core.alive
 
     async def start(self) -> None:
+        with loading(self.identifier):
+            await self._start()
+
+    async def _start(self) -> None:
         self.tokenizer = await asyncio.to_thread(Tokenizer.load, self._settings.path)
         self.task_prefixes = TaskPrefixes.load(self._settings.path)
         await self.core.start()

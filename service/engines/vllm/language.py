@@ -14,7 +14,7 @@ from service.api.sampling import TokenLogProbs
 from service.decoding.plan import ModelBounds
 from service.engines.base import Finish, FinishReason, GenerationRequest, GenerationStep
 from service.engines.logprobs import Candidate, position
-from service.engines.vllm.core import RETRY_AFTER_FAILURE_S, EngineCore, EngineHost, translated
+from service.engines.vllm.core import RETRY_AFTER_FAILURE_S, EngineCore, EngineHost, loading, translated
 from service.engines.vllm.parameters import sampling_params
 from service.errors import AbortedByServer, EngineFailed, InferwireError, InternalError
 from service.prompts.renderer import Renderer
@@ -49,6 +49,10 @@ class VllmLanguageEngine:
         return self.core.alive
 
     async def start(self) -> None:
+        with loading(self.identifier):
+            await self._start()
+
+    async def _start(self) -> None:
         self.renderer = Renderer(await asyncio.to_thread(Tokenizer.load, self._settings.path))
         await self.core.start()
         config = self.core.engine.model_config

@@ -44,14 +44,16 @@ class GenerationStep:
     """What a generation brought since the last step: one or more tokens.
 
     `text` is whole characters and may lag behind the tokens; `logprobs` has one entry per token, or is empty. The first
-    step, also when it is the only one, tells how the prompt was served. Exactly the last one has `finish`.
+    step, also when it is the only one, tells how the prompt was served: prompt tokens from the cache, and seconds from
+    the submission to the beginning of the work and to the first token. Exactly the last one has `finish`.
     """
 
     text: str
     tokens: int
     logprobs: Sequence[TokenLogProbs] = ()
-    cached_tokens: int | None = None
-    queued_s: float | None = None
+    cached_tokens: int = 0
+    queued_s: float = 0.0
+    first_token_s: float = 0.0
     finish: Finish | None = None
 
 

@@ -165,7 +165,6 @@ class _Speech:
         self._tokens = 0
 
     def say(self, token_id: int) -> GenerationStep:
-        first = self._tokens == 0
         self._tokens += 1
         finish = self._finish_by_token(token_id)
         if finish is None:
@@ -175,8 +174,6 @@ class _Speech:
             text=self._new_text(finish),
             tokens=1,
             logprobs=self._logprobs(token_id),
-            cached_tokens=0 if first else None,
-            queued_s=0.0 if first else None,
             finish=finish,
         )
 
@@ -219,8 +216,6 @@ def _joined(steps: Sequence[GenerationStep]) -> GenerationStep:
         text="".join(step.text for step in steps),
         tokens=sum(step.tokens for step in steps),
         logprobs=[position for step in steps for position in step.logprobs],
-        cached_tokens=steps[0].cached_tokens,
-        queued_s=steps[0].queued_s,
         finish=steps[-1].finish,
     )
 

@@ -84,9 +84,9 @@ class AnswerInProgress:
         return self._sequence - 1
 
     def _start(self, step: GenerationStep) -> Start:
-        self._first_token_s = self._call.elapsed_s()
-        self._queued_s = self._submitted_s + (step.queued_s or 0.0)
-        self._call.cached_tokens = step.cached_tokens or 0
+        self._first_token_s = self._submitted_s + step.first_token_s
+        self._queued_s = self._submitted_s + step.queued_s
+        self._call.cached_tokens = step.cached_tokens
         return Start(self._next(), self._engine.identifier, self._call.request_id)
 
     def _complete(self, finish: Finish) -> Complete:

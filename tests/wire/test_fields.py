@@ -9,7 +9,7 @@ from google.protobuf.struct_pb2 import Struct
 from inferwire.v1.chat_pb2 import ChatCompletionRequest
 from inferwire.v1.tools_pb2 import ToolChoice as ProtoToolChoice
 from service.errors import InvalidField, UnknownField
-from service.wire.fields import EnumPair, at, facts_from_proto, refuse_unknown_fields
+from service.wire.fields import EnumPair, at, facts_from_proto, refuse_unknown_fields, struct_of
 
 # Field 1000 with the varint 1, which no message of the contract has.
 UNKNOWN_FIELD = b"\xc0\x3e\x01"
@@ -118,3 +118,8 @@ def test_facts_keep_null_apart_from_missing() -> None:
     facts = Struct()
     facts.update({"nothing": None, "empty": {}, "list": [True, "x", 1.5]})
     assert facts_from_proto(facts, "metadata") == {"nothing": None, "empty": {}, "list": [True, "x", 1.5]}
+
+
+@pytest.mark.parametrize("value", [384, [1, 0.5], {"tokens": [8192]}], ids=repr)
+def test_whole_numbers_of_facts_come_back_as_integers(value: object) -> None:
+    assert repr(facts_from_proto(struct_of({"fact": value}), "metadata")) == repr({"fact": value})

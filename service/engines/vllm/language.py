@@ -103,12 +103,14 @@ class VllmLanguageEngine:
 
     def _step(self, request: GenerationRequest, output: Any, first: bool) -> GenerationStep:
         completion = output.outputs[0]
+        stats = output.metrics if first else None
         return GenerationStep(
             text=completion.text,
             tokens=len(completion.token_ids),
             logprobs=list(self._logprobs(request, completion)) if completion.logprobs else (),
-            cached_tokens=(output.num_cached_tokens or 0) if first else None,
-            queued_s=_queued_s(output) if first else None,
+            cached_tokens=(output.num_cached_tokens or 0) if first else 0,
+            queued_s=max(0.0, stats.scheduled_ts - stats.queued_ts) if stats else 0.0,
+            first_token_s=stats.first_token_latency if stats else 0.0,
             finish=_finish(request, completion) if output.finished else None,
         )
 
@@ -136,11 +138,6 @@ class VllmLanguageEngine:
             ),
         }
         return self.model.model_copy(update=facts)
-
-
-def _queued_s(output: Any) -> float:
-    stats = output.metrics
-    return max(0.0, stats.scheduled_ts - stats.queued_ts) if stats else 0.0
 
 
 def _finish(request: GenerationRequest, completion: Any) -> Finish:

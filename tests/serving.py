@@ -1,0 +1,143 @@
+"""Servers in processes of their own, as operators run them: `python -m service serve ...`."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from service.demo_models import default_cache_dir, prepare_embedding_model, prepare_language_model
+
+LLM = "smollm2-135m-instruct"
+EMBEDDER = "all-minilm-l6-v2"
+MATRYOSHKA = "minilm-matryoshka"
+
+READY_LINE = "serving on "
+LOAD_S = 240  # bounds a wait: two cores that others use too, each engine importing for 15 s
+END_S = 60
+POLL_S = 0.1
+
+
+class ServerProcess:
+    """A server in a session of its own, with what it prints in files."""
+
+    def __init__(self, folder: Path, *arguments: str, command: Sequence[str] = ("-m", "service")) -> None:
+        self.stdout, self.stderr = folder / "stdout", folder / "stderr"
+        with self.stdout.open("w") as out, self.stderr.open("w") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, *command, "serve", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                env=without_settings(os.environ),
+            )
+        self.pid = self.process.pid
+
+    @property
+    def target(self) -> str:
+        """Where it listens, once it serves."""
+        return self.printed().split(READY_LINE)[1].splitlines()[0]
+
+    def printed(self) -> str:
+        return self.stdout.read_text()
+
+    def logged(self) -> str:
+        return self.stderr.read_text()
+
+    def wait_until_serving(self) -> None:
+        wait_until(lambda: READY_LINE in self.printed() or self.process.poll() is not None, LOAD_S)
+        assert READY_LINE in self.printed(), f"{self.printed()}\n{self.logged()[-4000:]}"
+
+    def descendants(self) -> list[psutil.Process]:
+        return psutil.Process(self.pid).children(recursive=True)
+
+    def engine_processes(self) -> list[psutil.Process]:
+        return [process for process in self.descendants() if "EngineCore" in process.name() + process.cmdline()[0]]
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout_s: float = END_S) -> int:
+        """The exit code."""
+        return self.process.wait(timeout_s)
+
+    def end(self) -> None:
+        """Whatever state it is in. Its engines end with it."""
+        if self.process.poll() is None:
+            self.terminate()
+            try:
+                self.wait()
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@contextmanager
+def server_process(folder: Path, *arguments: str, **options: Any) -> Iterator[ServerProcess]:
+    server = ServerProcess(folder, *arguments, **options)
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+def bundled_models(*, matryoshka: bool = False) -> list[dict[str, Any]]:
+    """The entries of `models` for a settings file; the last one is MiniLM, told that its vectors may be cut."""
+    cache = default_cache_dir()
+    embedder = str(prepare_embedding_model(cache))
+    models: list[dict[str, Any]] = [
+        {"path": str(prepare_language_model(cache)), "id": LLM},
+        {"path": embedder, "id": EMBEDDER, "type": "embedding"},
+    ]
+    if matryoshka:
+        overrides = {"hf_overrides": {"is_matryoshka": True}}
+        models.append({"path": embedder, "id": MATRYOSHKA, "type": "embedding", "engine_args": overrides})
+    return models
+
+
+def scripted_models() -> list[dict[str, Any]]:
+    return [
+        {"path": "scripted", "id": LLM, "engine": "scripted"},
+        {"path": "scripted", "id": EMBEDDER, "type": "embedding", "engine": "scripted"},
+    ]
+
+
+def settings_file(folder: Path, models: Sequence[dict[str, Any]], **settings: Any) -> str:
+    """Writes a settings file; the server takes a port that is free."""
+    server = {"address": "127.0.0.1:0", **settings.pop("server", {})}
+    file = folder / "settings.yaml"
+    file.write_text(yaml.safe_dump({"server": server, "models": list(models), **settings}))
+    return str(file)
+
+
+def without_settings(environment: Any) -> dict[str, str]:
+    """The environment without the settings that whoever runs the tests may have there."""
+    return {name: value for name, value in environment.items() if not name.startswith("INFERWIRE_")}
+
+
+def alive(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run. A zombie doesn't: it waits for a parent that may never ask."""
+    return [process for process in processes if _runs(process)]
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Whether it came true in time."""
+    deadline = time.monotonic() + timeout_s
+    while not (holds := condition()) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    return holds

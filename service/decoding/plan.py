@@ -76,12 +76,16 @@ def plan_sampling(
 def check_prompt_length(field: str, prompt_tokens: int, context_length: int) -> None:
     """Raises ContextLengthExceeded for a prompt that leaves no room for a single token."""
     if prompt_tokens >= context_length:
-        raise ContextLengthExceeded(
-            field,
-            f"The prompt has {prompt_tokens} tokens; the model's context of {context_length} tokens has to hold it and "
-            "at least one generated token.",
-            metadata={"tokens": str(prompt_tokens), "limit": str(context_length - 1)},
-        )
+        raise prompt_too_long(field, str(prompt_tokens), context_length)
+
+
+def prompt_too_long(field: str, tokens: str, context_length: int) -> ContextLengthExceeded:
+    return ContextLengthExceeded(
+        field,
+        f"The prompt has {tokens} tokens; the model's context of {context_length} tokens has to hold it and at least "
+        "one generated token.",
+        metadata={"tokens": tokens, "limit": str(context_length - 1)},
+    )
 
 
 def _strategy(params: SamplingParams) -> tuple[float, float, int]:

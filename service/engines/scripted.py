@@ -196,7 +196,7 @@ class _Speech:
         if finish and finish.by_stop_string:
             text = text[: min(text.index(stop) for stop in self._plan.stop if stop in text)]
         elif not finish:
-            text = text[: len(text) - max((len(stop) - 1 for stop in self._plan.stop), default=0)]
+            text = text[: max(0, len(text) - max((len(stop) - 1 for stop in self._plan.stop), default=0))]
         new = text[self._delivered :]
         self._delivered += len(new)
         return new

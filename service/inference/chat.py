@@ -3,9 +3,9 @@
 resolve the model, render the conversation, plan the decoding, generate, and read the answer as events.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
 from service.api.events import Event
@@ -14,9 +14,8 @@ from service.engines.base import LanguageEngine
 from service.engines.registry import Registry
 from service.errors import FeatureNotImplemented, InvalidField
 from service.inference.generation import GenerationPlan, collect, generate
-from service.inference.planning import LONG_TEXT, plan_generation
-from service.prompts.conversation import Turn, turns_of
-from service.prompts.tokenizer import Prompt
+from service.inference.planning import plan_generation, rendered
+from service.prompts.conversation import turns_of
 from service.telemetry.calls import Call
 
 
@@ -52,16 +51,11 @@ class Chat:
         _refuse_unimplemented(request)
         _check_length(request, engine.model.limits.max_messages)
         turns = turns_of(request.messages, request.response_format)
-        prompt = await _render(engine, turns)
+        text = "".join(turn.content for turn in turns)
+        prompt = await rendered(engine, "messages", text, partial(engine.renderer.chat, turns))
         return await plan_generation(
             engine, prompt, "messages", request.sampling_params, request.response_format, request.logprobs
         )
-
-
-async def _render(engine: LanguageEngine, turns: list[Turn]) -> Prompt:
-    if sum(len(turn.content) for turn in turns) < LONG_TEXT:
-        return engine.renderer.chat(turns)
-    return await asyncio.to_thread(engine.renderer.chat, turns)
 
 
 def _check_length(request: ChatCompletionRequest, most: int) -> None:

@@ -1,8 +1,8 @@
 """Completion: text in, its continuation out; no chat template and no roles."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 from service.api.completion import CompletionRequest, CompletionResponse
 from service.api.events import Event
@@ -11,9 +11,8 @@ from service.engines.base import LanguageEngine
 from service.engines.registry import Registry
 from service.errors import InvalidField
 from service.inference.generation import GenerationPlan, collect, generate
-from service.inference.planning import LONG_TEXT, plan_generation
+from service.inference.planning import plan_generation, rendered
 from service.prompts.conversation import text_of
-from service.prompts.tokenizer import Prompt
 from service.telemetry.calls import Call
 
 
@@ -51,16 +50,10 @@ class Completion:
         text = text_of(request.content, "content")
         if not text:
             raise InvalidField("content", "A text to continue is required.")
-        prompt = await _render(engine, text)
+        prompt = await rendered(engine, "content", text, partial(engine.renderer.text, text))
         return await plan_generation(
             engine, prompt, "content", request.sampling_params, request.response_format, request.logprobs
         )
-
-
-async def _render(engine: LanguageEngine, text: str) -> Prompt:
-    if len(text) < LONG_TEXT:
-        return engine.renderer.text(text)
-    return await asyncio.to_thread(engine.renderer.text, text)
 
 
 def _refuse_schema_in_prompt(request: CompletionRequest) -> None:

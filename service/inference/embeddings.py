@@ -90,17 +90,23 @@ def _text(item: InterleavedContentItem, index: int) -> str:
 
 def _input(engine: EmbeddingEngine, text: str, truncation: TextTruncation, index: int) -> EmbeddingInput:
     tokenizer = engine.tokenizer
+    limit = engine.model.limits.context_length
+    if truncation is TextTruncation.NONE and tokenizer.surely_exceeds(text, limit):
+        raise _text_too_long(index, f"more than {limit}", limit)
     ids = tokenizer.encode_untrusted(text).token_ids
     around = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
-    limit = engine.model.limits.context_length
-    if len(ids) + around > limit and truncation is TextTruncation.NONE:
-        raise ContextLengthExceeded(
-            f"contents[{index}].text",
-            f"The text has {len(ids) + around} tokens; the model takes {limit}. Set text_truncation to cut it.",
-            metadata={"tokens": str(len(ids) + around), "limit": str(limit)},
-        )
+    if truncation is TextTruncation.NONE and len(ids) + around > limit:
+        raise _text_too_long(index, str(len(ids) + around), limit)
     kept = _cut(ids, limit - around, truncation)
     return EmbeddingInput(tokenizer.prefix_ids + kept + tokenizer.suffix_ids, len(ids) + around)
+
+
+def _text_too_long(index: int, tokens: str, limit: int) -> ContextLengthExceeded:
+    return ContextLengthExceeded(
+        f"contents[{index}].text",
+        f"The text has {tokens} tokens; the model takes {limit}. Set text_truncation to cut it.",
+        metadata={"tokens": tokens, "limit": str(limit)},
+    )
 
 
 def _cut(ids: list[int], room: int, truncation: TextTruncation) -> list[int]:

@@ -1,17 +1,28 @@
 """Planning: what chat and completion do alike before they generate."""
 
 import asyncio
+from collections.abc import Callable
 
 from service.api.response_format import ResponseFormat
 from service.api.sampling import LogProbConfig, SamplingParams
 from service.decoding.constraint import constraint_of
-from service.decoding.plan import check_prompt_length, plan_sampling
+from service.decoding.plan import check_prompt_length, plan_sampling, prompt_too_long
 from service.engines.base import LanguageEngine
 from service.inference.generation import GenerationPlan
 from service.prompts.tokenizer import Prompt
 
 # Shorter texts are tokenised faster than a thread is woken up.
 LONG_TEXT = 8_000
+
+
+async def rendered(engine: LanguageEngine, field: str, text: str, render: Callable[[], Prompt]) -> Prompt:
+    """What `render` makes of `text`, off the event loop where it takes a while. Refuses hopelessly long texts early."""
+    if len(text) < LONG_TEXT:
+        return render()
+    context_length = engine.bounds.context_length
+    if await asyncio.to_thread(engine.renderer.tokenizer.surely_exceeds, text, context_length):
+        raise prompt_too_long(field, f"more than {context_length}", context_length)
+    return await asyncio.to_thread(render)
 
 
 async def plan_generation(

@@ -12,6 +12,8 @@ from transformers import AutoTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+# Characters; hardly any token of a text is longer.
+LONG_TOKEN = 16
 WORD_START = "\u2581"
 
 
@@ -71,6 +73,15 @@ class Tokenizer:
 
     def encode_untrusted(self, text: str) -> Prompt:
         return self.encode([Segment(text, trusted=False)])
+
+    def surely_exceeds(self, text: str, limit: int) -> bool:
+        """Whether a text has more than `limit` tokens, told from its beginning: megabytes take seconds to encode.
+
+        False for a text of reasonable length, which has to be encoded to know.
+        """
+        head = text[: LONG_TOKEN * limit]
+        # A word that the cut went through may have more tokens than as a whole.
+        return len(head) < len(text) and len(self._encode_run(head, plain=True)) > limit + LONG_TOKEN
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for; of an added token, its spelling."""

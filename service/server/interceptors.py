@@ -108,10 +108,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return call_unary
 
     def _stream(self, behavior: Callable[..., Any], method: str, open_request: Callable[[Any], Any]) -> Any:
-        async def call_stream(request: Any, context: Context) -> AsyncIterator[Any]:
+        async def call_stream(request: Any, context: Context) -> None:
+            # Writes rather than yields: when the client goes away, a generator would be left waiting at its yield for
+            # the garbage collector, and the engine would go on.
             async with self._call(method, context), aclosing(behavior(open_request(request), context)) as responses:
                 async for response in responses:
-                    yield response
+                    await context.write(response)
 
         return call_stream
 

@@ -1,0 +1,41 @@
+"""The scripted engine behind a real server, in a thread of this process."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import grpc
+
+from service.engines.base import Engine
+from service.engines.registry import Registry
+from service.rpc import SERVICE_NAMES, add_servicers
+from service.server.interceptors import CallInterceptor, InFlight
+from service.settings import LimitSettings
+
+
+@contextmanager
+def scripted_server(engines: Sequence[Engine]) -> Iterator[str]:
+    """Serves `engines` and tells where."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="scripted-server")
+    thread.start()
+    try:
+        server, target = asyncio.run_coroutine_threadsafe(_start(engines), loop).result(30)
+        yield target
+        asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(30)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _start(engines: Sequence[Engine]) -> tuple[grpc.aio.Server, str]:
+    for engine in engines:
+        await engine.start()
+    limit = LimitSettings().max_request_bytes
+    server = grpc.aio.server(interceptors=[CallInterceptor(SERVICE_NAMES, InFlight(), limit)])
+    add_servicers(server, Registry(engines))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    return server, f"127.0.0.1:{port}"

@@ -11,6 +11,7 @@
     │   ├── UnsupportedByModel        this model can't
     │   └── FeatureNotImplemented     this build can't
     ├── ModelNotFound, WrongModelType, ModelNotReady
+    ├── ModelExists, ModelNotLoadable, ModelNotRemovable
     ├── Overloaded, QuotaExceeded, DeadlineExceeded
     ├── EngineFailed, Draining, AbortedByServer
     ├── Unauthenticated, PermissionDenied
@@ -125,6 +126,18 @@ class WrongModelType(InferwireError):
 
 class ModelNotReady(InferwireError):
     reason = "MODEL_NOT_READY"
+
+
+class ModelExists(InferwireError):
+    reason = "MODEL_EXISTS"
+
+
+class ModelNotLoadable(InferwireError):
+    reason = "MODEL_NOT_LOADABLE"
+
+
+class ModelNotRemovable(InferwireError):
+    reason = "MODEL_NOT_REMOVABLE"
 
 
 class Overloaded(InferwireError):

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict
 
+INT32_MAX = 2**31 - 1
+
 
 class ApiModel(BaseModel):
     """A shape that callers fill in: checked when made, never changed afterwards."""

@@ -34,3 +34,4 @@ class ChatCompletionResponse:
     constraint_outcome: ConstraintOutcome | None
     model_id: str
     request_id: str
+    stop_string: str | None = None

@@ -32,3 +32,4 @@ class CompletionResponse:
     constraint_outcome: ConstraintOutcome | None
     model_id: str
     request_id: str
+    stop_string: str | None = None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from service.api.base import ApiModel
+from service.api.base import INT32_MAX, ApiModel
 from service.api.content import InterleavedContentItem
 from service.api.usage import Timings, Usage
 
@@ -34,7 +34,7 @@ class EmbeddingsRequest(ApiModel):
     model_id: str = Field(min_length=1)
     contents: Annotated[tuple[InterleavedContentItem, ...], Field(min_length=1)]
     text_truncation: TextTruncation | None = None
-    output_dimension: Annotated[int, Field(ge=1)] | None = None
+    output_dimension: Annotated[int, Field(ge=1, le=INT32_MAX)] | None = None
     task_type: EmbeddingTaskType | None = None
     encoding: EmbeddingEncoding | None = None
 

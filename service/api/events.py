@@ -39,6 +39,7 @@ class Complete:
     timings: Timings
     metrics: Sequence[MetricEvent]
     constraint_outcome: ConstraintOutcome | None = None
+    stop_string: str | None = None
 
 
 Event: TypeAlias = Start | Progress | Complete

@@ -16,6 +16,12 @@ class ModelType(StrEnum):
     EMBEDDING = "embedding"
 
 
+class ModelState(StrEnum):
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+
+
 class Bf16QuantizationConfig(ApiModel):
     pass
 
@@ -61,3 +67,5 @@ class Model(ApiModel):
     limits: ModelLimits = ModelLimits()
     quantization: QuantizationConfig | None = None
     base_model_id: str | None = None
+    state: ModelState = ModelState.LOADING
+    embedding_dimension: int | None = None

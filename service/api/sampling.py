@@ -6,13 +6,14 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
-from service.api.base import ApiModel
+from service.api.base import INT32_MAX, ApiModel
 
 Temperature: TypeAlias = Annotated[float, Field(gt=0, le=100)]
 Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Penalty: TypeAlias = Annotated[float, Field(ge=-2, le=2)]
 Bias: TypeAlias = Annotated[float, Field(ge=-100, le=100)]
-TokenId: TypeAlias = Annotated[int, Field(ge=0)]
+Count: TypeAlias = Annotated[int, Field(ge=0, le=INT32_MAX)]
+TokenId: TypeAlias = Annotated[int, Field(ge=0, le=INT32_MAX)]
 
 
 class GreedySamplingStrategy(ApiModel):
@@ -25,7 +26,7 @@ class TopPSamplingStrategy(ApiModel):
 
 
 class TopKSamplingStrategy(ApiModel):
-    top_k: Annotated[int, Field(ge=1)]
+    top_k: Annotated[int, Field(ge=1, le=INT32_MAX)]
     temperature: Temperature | None = None
     top_p: Share | None = None
 
@@ -37,20 +38,20 @@ class SamplingParams(ApiModel):
     """None everywhere means the default of the contract; `strategy` None is greedy, `max_tokens` 0 is "not set"."""
 
     strategy: SamplingStrategy | None = None
-    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    max_tokens: Count | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
     stop: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(max_length=16)] = ()
     stop_token_ids: Annotated[tuple[TokenId, ...], Field(max_length=64)] = ()
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: dict[TokenId, Bias] = Field(default_factory=dict, max_length=1024)
-    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    min_tokens: Count | None = None
 
 
 class LogProbConfig(ApiModel):
-    top_k: Annotated[int, Field(ge=0)] | None = None
+    top_k: Count | None = None
 
 
 @dataclass(frozen=True, slots=True)

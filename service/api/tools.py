@@ -54,10 +54,10 @@ class ToolCallVerdict(StrEnum):
 
 
 class ToolCall(ApiModel):
-    """A call that a model made. In history only the first three fields count."""
+    """A call that a model made, under whatever name it gave. In history only the first three fields count."""
 
     call_id: str
-    tool_name: ToolName | None
+    tool_name: BuiltinTool | str | None
     arguments_json: str
     verdict: ToolCallVerdict | None = None
     problem: str | None = None

@@ -85,8 +85,8 @@ def _checked(field: str, text: str, max_bytes: int, make: Callable[[str], Constr
 
 def _from_json_schema(text: str) -> Constraint:
     schema = parse_schema(text)
-    grammars.from_json_schema(text)
-    return Constraint(ResponseFormatType.JSON_SCHEMA, partial(_fits_schema, validator_of(schema)), text)
+    grammar = grammars.from_json_schema(text)
+    return Constraint(ResponseFormatType.JSON_SCHEMA, partial(_fits_schema, validator_of(schema), grammar), text)
 
 
 def _from_ebnf(text: str) -> Constraint:
@@ -106,12 +106,18 @@ def _from_choices(choices: tuple[str, ...], max_bytes: int) -> Constraint:
     size = sum(len(choice.encode()) for choice in choices)
     if size > max_bytes:
         raise InvalidConstraint(path, f"They have {size} bytes; the limit is {max_bytes}.")
+    if any("\0" in choice for choice in choices):
+        raise InvalidConstraint(path, "A choice can't hold the character U+0000.")
     return Constraint(ResponseFormatType.CHOICE, choices.__contains__, choices=choices)
 
 
-def _fits_schema(validator: Validator, answer: str) -> bool:
+def _fits_schema(validator: Validator, grammar: Any, answer: str) -> bool:
     value = _parsed(answer)
-    return value is not NOT_JSON and validator.is_valid(value)
+    try:
+        return value is not NOT_JSON and validator.is_valid(value)
+    except RecursionError:
+        # Nested deeper than the validator can follow.
+        return grammars.accepts(grammar, answer)
 
 
 def _is_json_object(answer: str) -> bool:

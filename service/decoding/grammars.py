@@ -6,8 +6,11 @@ from typing import Any
 
 import xgrammar
 
-# The library opens its messages with a time and a place in its own source.
-MESSAGE_PREFIX = re.compile(r"^\[[\d:]+\] \S+: ")
+# The library opens its messages with a time and a place in its own source, and some with the check that failed.
+MESSAGE_PREFIX = re.compile(r"^\[[\d:]+\] \S+: (Check failed: \(.*?\) is false: )?")
+# An escaped character, a character class, or a character.
+REGEX_PART = re.compile(r"\\.|\[\^?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
+REGEX_ESCAPES = frozenset("bcdefnrstuvwxDSW")
 
 
 class UnusableGrammar(ValueError):
@@ -19,7 +22,9 @@ def from_ebnf(text: str) -> Any:
 
 
 def from_regex(pattern: str) -> Any:
-    return _read(xgrammar.Grammar.from_regex, pattern)
+    grammar = _read(xgrammar.Grammar.from_regex, pattern)
+    _refuse_misread(pattern)
+    return grammar
 
 
 def from_json_schema(schema_json: str) -> Any:
@@ -40,6 +45,17 @@ def accepts(grammar: Any, text: str) -> bool:
     compiled = xgrammar.GrammarCompiler(xgrammar.TokenizerInfo([])).compile_grammar(grammar)
     matcher = xgrammar.GrammarMatcher(compiled, terminate_without_stop_token=True)
     return bool(matcher.accept_string(text) and matcher.is_terminated())
+
+
+def _refuse_misread(pattern: str) -> None:
+    """Raises for what the library takes without an error, for something else than it is: with a warning on stderr."""
+    parts = REGEX_PART.findall(pattern)
+    for escaped in re.findall(r"\\([A-Za-z0-9])", "".join(part for part in parts if len(part) > 1)):
+        if escaped not in REGEX_ESCAPES:
+            raise UnusableGrammar(f"The escape `\\{escaped}` is not supported.")
+    for before, part, after in zip(["(", *parts], parts, [*parts[1:], ")"], strict=False):
+        if (part == "^" and before not in "(|:") or (part == "$" and after not in ")|"):
+            raise UnusableGrammar(f"`{part}` is only supported at the start or the end of an alternative.")
 
 
 def _read(reader: Callable[[str], Any], text: str) -> Any:

@@ -1,6 +1,7 @@
 """JSON Schemas that the decoder can enforce: valid ones, of bearable size, without keywords that it would ignore."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from jsonschema.protocols import Validator
 from service.decoding import grammars
 
 MAX_DEPTH = 32
+# Escapes (`~1`, `%20`) are read in different ways by the decoder and by the validator.
+PLAIN_REFERENCE = re.compile(r"#(/[^~%]*)?")
 
 # Keywords that grammars can't express. The engine would ignore them or refuse them without saying where.
 UNENFORCEABLE = frozenset(
@@ -59,6 +62,33 @@ SCHEMA_KEYWORDS = frozenset({"additionalProperties", "items", "propertyNames", "
 SCHEMA_LIST_KEYWORDS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 SCHEMA_MAP_KEYWORDS = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 
+# What says something about values of one type only. The decoder infers the type from some of them, where it isn't given.
+KEYWORDS_OF_TYPES = {
+    "string": frozenset({"minLength", "maxLength", "pattern", "format"}),
+    "number": frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}),
+    "array": frozenset({"items", "prefixItems", "minItems", "maxItems"}),
+    "object": frozenset(
+        {
+            "properties",
+            "required",
+            "additionalProperties",
+            "patternProperties",
+            "propertyNames",
+            "minProperties",
+            "maxProperties",
+        }
+    ),
+}
+TYPE_INFERRED_FROM = {
+    "array": frozenset({"items", "prefixItems"}),
+    "object": frozenset({"properties", "additionalProperties"}),
+}
+OF_SOME_TYPE = frozenset[str]().union(*KEYWORDS_OF_TYPES.values())
+# Each of these decides alone: the decoder ignores other assertions beside it.
+VALUE_KEYWORDS = frozenset({"const", "enum"})
+BRANCH_KEYWORDS = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
+DECISIVE = VALUE_KEYWORDS | BRANCH_KEYWORDS
+
 
 class UnusableSchema(ValueError):
     """The schema can't be used; the message says why and where."""
@@ -72,12 +102,14 @@ def parse_schema(text: str) -> Any:
         raise UnusableSchema(f"It is not JSON: {_why(error)}.") from None
     if not isinstance(schema, dict):
         raise UnusableSchema("A schema has to be a JSON object.")
+    if not _is_unicode(schema):
+        raise UnusableSchema("It holds half of a surrogate pair, which no text can.")
     _check_depth(schema)
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise UnusableSchema(f"It is not a JSON Schema: at {error.json_path}, {error.message}.") from None
-    for place, problem in _problems(schema, "$"):
+    for place, problem in _problems(schema):
         raise UnusableSchema(f"At {place}, {problem}")
     return schema
 
@@ -95,6 +127,16 @@ def _why(error: Exception) -> str:
     return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
+def _is_unicode(schema: Any) -> bool:
+    try:
+        json.dumps(schema, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    except RecursionError:
+        pass  # told as what it is by the check that follows
+    return True
+
+
 def _check_depth(schema: Any) -> None:
     level = [schema]
     for _ in range(MAX_DEPTH):
@@ -109,26 +151,37 @@ def _children(node: Any) -> list[Any]:
     return [value for value in values if isinstance(value, dict | list)]
 
 
-def _problems(schema: Any, place: str) -> Iterator[tuple[str, str]]:
+def _problems(root: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What in a schema the decoder can't enforce, with its place."""
+    references = References(root)
+    for place, schema in _schemas(root, "$"):
+        yield from _problems_of_keywords(schema, place)
+        yield from _problems_of_combinations(schema, place)
+        yield from _problems_of_types(schema, place)
+        yield from references.problems(schema, place)
+        yield from _problems_of_neighbours(schema, place, references)
+
+
+def _schemas(schema: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A schema and all schemas in it, with their places; true and false have nothing to check."""
     if not isinstance(schema, dict):
         return
-    yield from _own_problems(schema, place)
+    yield place, schema
     for sub_place, sub_schema in _sub_schemas(schema, place):
-        yield from _problems(sub_schema, sub_place)
+        yield from _schemas(sub_schema, sub_place)
 
 
-def _own_problems(schema: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
-    for keyword in schema.keys() & UNENFORCEABLE:
+def _problems_of_keywords(schema: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    for keyword in sorted(schema.keys() & UNENFORCEABLE):
         yield f"{place}.{keyword}", f"the keyword `{keyword}` can't be enforced."
     if "format" in schema and schema["format"] not in ENFORCEABLE_FORMATS:
         yield f"{place}.format", f"the format `{schema['format']}` can't be enforced."
-    if not str(schema.get("$ref", "#")).startswith("#"):
-        yield f"{place}.$ref", "a reference must stay within the schema."
-    for pattern in (schema.get("pattern"), *schema.get("patternProperties", ())):
+    if "$id" in schema and place != "$":
+        yield f"{place}.$id", "only the whole schema may have an `$id`."
+    patterns = schema.get("patternProperties", ())
+    for pattern, keyword in [(schema.get("pattern"), "pattern"), *((name, "patternProperties") for name in patterns)]:
         if pattern is not None and (problem := grammars.problem_of_regex(pattern)):
-            yield f"{place}.pattern", f"the pattern `{pattern}` can't be enforced: {problem}"
-    yield from _problems_of_combinations(schema, place)
+            yield f"{place}.{keyword}", f"the pattern `{pattern}` can't be enforced: {problem}"
 
 
 def _problems_of_combinations(schema: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
@@ -143,6 +196,83 @@ def _problems_of_combinations(schema: dict[str, Any], place: str) -> Iterator[tu
         yield f"{place}.patternProperties", "more than one pattern can't be enforced."
     if {"properties", "propertyNames"} <= schema.keys():
         yield f"{place}.propertyNames", "it can't be enforced together with `properties`."
+
+
+def _problems_of_types(schema: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    if DECISIVE & schema.keys():
+        return
+    for name, keywords in KEYWORDS_OF_TYPES.items():
+        inferred = TYPE_INFERRED_FROM.get(name, frozenset()) & schema.keys()
+        if "type" not in schema and not inferred:
+            for keyword in sorted(keywords & schema.keys()):
+                yield f"{place}.{keyword}", f"the keyword `{keyword}` can't be enforced without `type`."
+    for name in schema.get("required", ()):
+        if name not in schema.get("properties", ()):
+            yield f"{place}.required", f"`{name}` can't be required without being one of `properties`."
+
+
+def _problems_of_neighbours(schema: dict[str, Any], place: str, references: "References") -> Iterator[tuple[str, str]]:
+    """Assertions beside a keyword that decides alone."""
+    for decisive in sorted(DECISIVE & schema.keys()):
+        ignored = ((OF_SOME_TYPE | DECISIVE | {"type"}) & schema.keys()) - {decisive}
+        if decisive in VALUE_KEYWORDS and not ignored & DECISIVE:
+            values = schema["enum"] if decisive == "enum" else [schema["const"]]
+            validator = Draft202012Validator({keyword: schema[keyword] for keyword in ignored})
+            misfits = [value for value in values if not validator.is_valid(value)]
+            if misfits:
+                yield f"{place}.{decisive}", f"the value {json.dumps(misfits[0])} doesn't fit the rest of the schema."
+            continue
+        if ignored == {"type"} and references.types_of_branches(schema, decisive) == [schema["type"]]:
+            continue
+        for keyword in sorted(ignored):
+            yield f"{place}.{keyword}", f"the keyword `{keyword}` can't be enforced beside `{decisive}`."
+
+
+class References:
+    """The references of a schema, which must stay within it and lead somewhere."""
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        self._root = root
+        self._sound: set[int] = set()
+
+    def problems(self, schema: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
+        reference = schema.get("$ref")
+        if reference is not None and not PLAIN_REFERENCE.fullmatch(reference):
+            yield f"{place}.$ref", "a reference must stay within the schema, as in `#/$defs/name`."
+        elif reference is not None and not isinstance(self._target(reference), dict | bool):
+            yield f"{place}.$ref", f"`{reference}` leads to no schema."
+        elif self._circles(schema, set()):
+            yield place, "it leads back to itself before anything is written."
+
+    def types_of_branches(self, schema: dict[str, Any], keyword: str) -> list[Any]:
+        """The `type` of each branch, equal ones once."""
+        branches = [schema] if keyword == "$ref" else schema[keyword]
+        types: list[Any] = []
+        for branch in branches:
+            branch = self._target(branch["$ref"]) if isinstance(branch, dict) and "$ref" in branch else branch
+            found = branch.get("type") if isinstance(branch, dict) else None
+            types += [] if found in types else [found]
+        return types
+
+    def _target(self, reference: str) -> Any:
+        node: Any = self._root
+        for name in reference.split("/")[1:]:
+            node = node.get(name) if isinstance(node, dict) else None
+        return node
+
+    def _circles(self, schema: Any, above: set[int]) -> bool:
+        """Whether a schema has to be followed for ever to know what it asks of a value."""
+        if not isinstance(schema, dict) or id(schema) in self._sound:
+            return False
+        if id(schema) in above:
+            return True
+        branches = [branch for keyword in ("allOf", "anyOf", "oneOf") for branch in schema.get(keyword, ())]
+        if "$ref" in schema:
+            branches.append(self._target(schema["$ref"]))
+        if any(self._circles(branch, above | {id(schema)}) for branch in branches):
+            return True
+        self._sound.add(id(schema))
+        return False
 
 
 def _sub_schemas(schema: dict[str, Any], place: str) -> Iterator[tuple[str, Any]]:

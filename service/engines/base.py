@@ -33,10 +33,10 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a generation. `by_stop_string` tells a stop of the request's from the model's own end."""
+    """The end of a generation. `stop_string` is the one of the request's that ended it, if one did."""
 
     reason: FinishReason
-    by_stop_string: bool
+    stop_string: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,9 @@ def _by_text(top: Sequence[TokenLogProb]) -> dict[str, float]:
     by_text: dict[str, float] = {}
     for token in top:
         text = _readable(token.token_bytes)
-        by_text[f"{text}#{token.token_id}" if text in by_text else text] = token.logprob
+        while text in by_text:
+            text = f"{text}#{token.token_id}"
+        by_text[text] = token.logprob
     return by_text
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import cast
 
-from service.api.models import Model, ModelType
+from service.api.models import Model, ModelState, ModelType
 from service.engines.base import EmbeddingEngine, Engine, LanguageEngine
-from service.errors import ModelNotFound, ModelNotReady, WrongModelType
+from service.errors import EngineFailed, InferwireError, ModelNotFound, ModelNotReady, WrongModelType
 
-RETRY_WHILE_LOADING_S = 5.0
+RETRY_S = 5.0
 
 
 class Registry:
@@ -17,10 +17,10 @@ class Registry:
         self._engines = {engine.identifier: engine for engine in engines}
 
     def models(self) -> Sequence[Model]:
-        return [engine.model for engine in self._engines.values()]
+        return [_described(engine) for engine in self._engines.values()]
 
     def model(self, model_id: str) -> Model:
-        return self._find(model_id).model
+        return _described(self._find(model_id))
 
     def language_engine(self, model_id: str) -> LanguageEngine:
         return cast(LanguageEngine, self._ready(model_id, ModelType.LLM))
@@ -44,5 +44,17 @@ class Registry:
             wanted = "a language model" if model_type is ModelType.LLM else "an embedding model"
             raise WrongModelType(f"The model {model_id!r} is not {wanted}.", metadata={"model_type": engine.model_type})
         if not engine.ready:
-            raise ModelNotReady(f"The model {model_id!r} is not ready.", retry_after_s=RETRY_WHILE_LOADING_S)
+            raise _not_ready(engine)
         return engine
+
+
+def _described(engine: Engine) -> Model:
+    """The model's description; its engine may have died since it was made."""
+    dead = engine.model.state is ModelState.READY and not engine.ready
+    return engine.model.model_copy(update={"state": ModelState.FAILED}) if dead else engine.model
+
+
+def _not_ready(engine: Engine) -> InferwireError:
+    if engine.model.state is ModelState.LOADING:
+        return ModelNotReady(f"The model {engine.identifier!r} is being loaded.", retry_after_s=RETRY_S)
+    return EngineFailed(f"The engine of the model {engine.identifier!r} died.", retry_after_s=RETRY_S)

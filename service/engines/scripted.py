@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from service.api.models import Model, ModelCapabilities, ModelLimits, ModelType
+from service.api.models import Model, ModelCapabilities, ModelLimits, ModelState, ModelType
 from service.api.response_format import ResponseFormatType
 from service.api.sampling import TokenLogProbs
 from service.decoding.plan import ModelBounds
@@ -113,6 +113,7 @@ class ScriptedLanguageEngine(_Scripted):
             provider_resource_id="scripted",
             provider_id="scripted",
             model_type=ModelType.LLM,
+            state=ModelState.READY,
             metadata={"context_length": CONTEXT_LENGTH},
             capabilities=ModelCapabilities(chat=True, response_formats=tuple(ResponseFormatType)),
             limits=ModelLimits(
@@ -180,21 +181,22 @@ class _Speech:
     def _finish_by_token(self, token_id: int) -> Finish | None:
         ends = token_id == self._end or token_id in self._plan.stop_token_ids
         if ends and self._tokens > self._plan.min_tokens:
-            return Finish(FinishReason.STOP, by_stop_string=False)
+            return Finish(FinishReason.STOP)
         return None
 
     def _finish_by_text(self) -> Finish | None:
-        if self._tokens > self._plan.min_tokens and any(stop.encode() in self._said for stop in self._plan.stop):
-            return Finish(FinishReason.STOP, by_stop_string=True)
+        found = [stop for stop in self._plan.stop if stop.encode() in self._said]
+        if found and self._tokens > self._plan.min_tokens:
+            return Finish(FinishReason.STOP, min(found, key=lambda stop: self._said.index(stop.encode())))
         if self._tokens >= self._plan.max_tokens:
-            return Finish(FinishReason.LENGTH, by_stop_string=False)
+            return Finish(FinishReason.LENGTH)
         return None
 
     def _new_text(self, finish: Finish | None) -> str:
         """What may be shown now: whole characters, and nothing that may become a stop string."""
         text = self._said.decode(errors="ignore")
-        if finish and finish.by_stop_string:
-            text = text[: min(text.index(stop) for stop in self._plan.stop if stop in text)]
+        if finish and finish.stop_string:
+            text = text[: text.index(finish.stop_string)]
         elif not finish:
             text = text[: max(0, len(text) - max((len(stop) - 1 for stop in self._plan.stop), default=0))]
         new = text[self._delivered :]
@@ -235,7 +237,9 @@ class ScriptedEmbeddingEngine(_Scripted):
             provider_resource_id="scripted",
             provider_id="scripted",
             model_type=ModelType.EMBEDDING,
+            state=ModelState.READY,
             metadata={"context_length": CONTEXT_LENGTH, "embedding_dimension": DIMENSION},
+            embedding_dimension=DIMENSION,
             capabilities=ModelCapabilities(
                 output_dimension=True, embedding_task_types=tuple(self.task_prefixes.by_task)
             ),

@@ -64,10 +64,10 @@ def _check(request: EmbeddingsRequest, model: Model) -> None:
 
 
 def _check_dimension(request: EmbeddingsRequest, model: Model) -> None:
-    asked, own = request.output_dimension, model.metadata["embedding_dimension"]
+    asked, own = request.output_dimension, model.embedding_dimension
     if asked is None:
         return
-    if asked > own:
+    if own is not None and asked > own:
         raise InvalidField("output_dimension", f"It is {asked}; the model's vectors have {own} dimensions.")
     if not model.capabilities.output_dimension:
         raise UnsupportedByModel("output_dimension", "The model is not a Matryoshka model; its vectors can't be cut.")

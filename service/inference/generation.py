@@ -98,12 +98,13 @@ class AnswerInProgress:
             timings=Timings(self._queued_s, self._first_token_s, self._call.elapsed_s()),
             metrics=self._metrics(usage),
             constraint_outcome=self._outcome(finish),
+            stop_string=finish.stop_string,
         )
 
     def _outcome(self, finish: Finish) -> ConstraintOutcome | None:
         if self._plan.constraint is None:
             return None
-        ended_early = finish.reason is FinishReason.LENGTH or finish.by_stop_string
+        ended_early = finish.reason is FinishReason.LENGTH or finish.stop_string is not None
         return self._plan.constraint.judge("".join(self._text), ended_early)
 
     def _metrics(self, usage: Usage) -> list[MetricEvent]:
@@ -123,7 +124,7 @@ class AnswerInProgress:
 
 def _of_answer(step: GenerationStep) -> list[TokenLogProbs]:
     """The log probabilities of a step without those of a stop token, which is no part of the answer."""
-    ended_by_token = step.finish and step.finish.reason is FinishReason.STOP and not step.finish.by_stop_string
+    ended_by_token = step.finish and step.finish.reason is FinishReason.STOP and step.finish.stop_string is None
     return list(step.logprobs[:-1] if ended_by_token else step.logprobs)
 
 
@@ -153,6 +154,7 @@ class WholeAnswer:
             "constraint_outcome": self.complete.constraint_outcome,
             "model_id": model_id,
             "request_id": call.request_id,
+            "stop_string": self.complete.stop_string,
         }
 
 

@@ -21,8 +21,9 @@ class LogprobAligner:
 
     def generated(self, positions: Sequence[TokenLogProbs]) -> None:
         for position in positions:
-            self._waiting.append((self._generated, position))
-            self._generated += len(self._visible_bytes(position.token.token_id))
+            if size := len(self._visible_bytes(position.token.token_id)):
+                self._waiting.append((self._generated, position))
+                self._generated += size
 
     def delivered(self, text: str) -> list[TokenLogProbs]:
         """The positions that have a part in `text` and in no earlier one."""

@@ -7,6 +7,7 @@ from typing import assert_never
 from service.api.content import ImageContentItem, InterleavedContent, TextContentItem, content_items
 from service.api.messages import CompletionMessage, Message, SystemMessage, ToolResponseMessage, UserMessage
 from service.api.response_format import JsonSchemaResponseFormat, ResponseFormat
+from service.api.tools import ToolCall
 from service.errors import InvalidField, UnsupportedByModel
 from service.tool_formats import json_object
 
@@ -59,9 +60,16 @@ def _turn(message: UserMessage | ToolResponseMessage | CompletionMessage, path: 
             return Turn("tool", text_of(message.content, f"{path}.tool.content"))
         case CompletionMessage():
             text = text_of(message.content, f"{path}.assistant.content")
+            _check_calls(message.tool_calls, f"{path}.assistant.tool_calls")
             return Turn("assistant", text + json_object.write(message.tool_calls))
         case _:
             assert_never(message)
+
+
+def _check_calls(calls: Sequence[ToolCall], path: str) -> None:
+    for index, call in enumerate(calls):
+        if call.tool_name is None:
+            raise InvalidField(f"{path}[{index}].tool_name", "A call of the history needs its tool's name.")
 
 
 def _user_text(message: UserMessage, path: str) -> str:

@@ -43,8 +43,9 @@ class Renderer:
         contents in another way gets them unchanged.
         """
         contents = [turn.content for turn in turns]
-        frame = self._apply([Turn(t.role, self._mark(i) if t.content else "") for i, t in enumerate(turns)])
+        # First, so that a template that refuses the conversation speaks of what the caller wrote.
         rendered = self._apply(turns)
+        frame = self._apply([Turn(t.role, self._mark(i) if t.content else "") for i, t in enumerate(turns)])
         for attempt in (contents, [content.strip() for content in contents]):
             segments = self._fill(frame, attempt)
             if "".join(segment.text for segment in segments) == rendered:

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -42,10 +43,10 @@ class Tokenizer:
             raise ValueError("The model has no fast tokenizer (tokenizer.json), which this server needs.")
         self.pretrained = pretrained
         self._fast = _bare(pretrained.backend_tokenizer.to_str())
-        self._plain = _without_added_tokens(self._fast)
-        self._added_ids = frozenset(self._fast.get_added_tokens_decoder())
-        self.prefix_ids, self.suffix_ids = _special_ids_around_text(self._fast)
         added = self._fast.get_added_tokens_decoder()
+        self._control_ids = frozenset(i for i, token in added.items() if _is_control(token.content))
+        self._plain = _without_control_tokens(self._fast)
+        self.prefix_ids, self.suffix_ids = _special_ids_around_text(self._fast)
         self._special_ids = frozenset(i for i, token in added.items() if token.special)
         self._token_bytes = lru_cache(maxsize=None)(_token_bytes_of(self._fast))
 
@@ -61,15 +62,24 @@ class Tokenizer:
     def encode(self, segments: Sequence[Segment]) -> Prompt:
         """Token ids of the joined segments, without the model's special tokens around them.
 
-        As long as no untrusted segment spells an added token, these are the ids of the joined text as a whole.
+        As long as no untrusted segment spells a control token, these are the ids of the joined text as a whole.
         """
         text = "".join(segment.text for segment in segments)
         encoding = self._fast.encode(text, add_special_tokens=False)
         offending = self._offending(segments, encoding)
         if not offending:
             return Prompt(text, encoding.ids, 0)
-        ids = [i for run, plain in _runs(segments, offending) for i in self._encode_run(run, plain)]
-        return Prompt(text, ids, len(offending))
+        ids: list[int] = []
+        found = len(offending)
+        for run in _runs(segments, offending):
+            if isinstance(run, Segment):
+                ids += self._encode_plain(run.text)
+                continue
+            # Once more: with a neighbour gone, the rest may spell another control token.
+            rest = self.encode(run)
+            ids += rest.token_ids
+            found += rest.neutralized_spans
+        return Prompt(text, ids, found)
 
     def encode_untrusted(self, text: str) -> Prompt:
         return self.encode([Segment(text, trusted=False)])
@@ -81,7 +91,7 @@ class Tokenizer:
         """
         head = text[: LONG_TOKEN * limit]
         # A word that the cut went through may have more tokens than as a whole.
-        return len(head) < len(text) and len(self._encode_run(head, plain=True)) > limit + LONG_TOKEN
+        return len(head) < len(text) and len(self._encode_plain(head)) > limit + LONG_TOKEN
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for; of an added token, its spelling."""
@@ -93,11 +103,11 @@ class Tokenizer:
         return b"" if token_id in self._special_ids else self.token_bytes(token_id)
 
     def _offending(self, segments: Sequence[Segment], encoding: Any) -> frozenset[int]:
-        """The indexes of untrusted segments that an added token touches."""
+        """The indexes of untrusted segments that a control token touches."""
         touched = [
             span
             for token_id, span in zip(encoding.ids, encoding.offsets, strict=True)
-            if token_id in self._added_ids and span[0] < span[1]
+            if token_id in self._control_ids and span[0] < span[1]
         ]
         found = set()
         start = 0
@@ -108,25 +118,24 @@ class Tokenizer:
             start = end
         return frozenset(found)
 
-    def _encode_run(self, text: str, plain: bool) -> list[int]:
-        tokenizer = self._plain if plain else self._fast
-        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+    def _encode_plain(self, text: str) -> list[int]:
+        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
         return ids
 
 
-def _runs(segments: Sequence[Segment], offending: frozenset[int]) -> Iterator[tuple[str, bool]]:
-    """Offending segments alone, everything between them joined."""
-    joined = ""
+def _runs(segments: Sequence[Segment], offending: frozenset[int]) -> Iterator[Segment | list[Segment]]:
+    """Offending segments alone, the others in between as lists."""
+    others: list[Segment] = []
     for index, segment in enumerate(segments):
         if index not in offending:
-            joined += segment.text
+            others.append(segment)
             continue
-        if joined:
-            yield joined, False
-        yield segment.text, True
-        joined = ""
-    if joined:
-        yield joined, False
+        if others:
+            yield others
+        yield segment
+        others = []
+    if others:
+        yield others
 
 
 def _bare(serialized: str) -> FastTokenizer:
@@ -137,11 +146,33 @@ def _bare(serialized: str) -> FastTokenizer:
     return tokenizer
 
 
-def _without_added_tokens(tokenizer: FastTokenizer) -> FastTokenizer:
-    """The same tokenizer, to which control tokens are ordinary text; also the non-special ones."""
+def _is_control(added_token: str) -> bool:
+    """Every added token is, special or not, but for the indentation and empty lines that some models add as such."""
+    return not set(added_token) <= {" ", "\t", "\n", "\r", WORD_START}
+
+
+def _without_control_tokens(tokenizer: FastTokenizer) -> FastTokenizer:
+    """The same tokenizer, to which control tokens are ordinary text."""
     state = json.loads(tokenizer.to_str())
-    state["added_tokens"] = []
+    spellings = [token["content"] for token in state["added_tokens"] if _is_control(token["content"])]
+    state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] not in spellings]
+    _rename_pieces(state["model"], {spelling: f"{spelling}{secrets.token_hex(8)}" for spelling in spellings})
     return FastTokenizer.from_str(json.dumps(state))
+
+
+def _rename_pieces(model: dict[str, Any], names: Mapping[str, str]) -> None:
+    """Gives pieces of the vocabulary names that nobody can write. Their ids stay.
+
+    Many models have their control tokens in the ordinary vocabulary, too, where a text that spells one finds it.
+    """
+    if model["type"] == "Unigram":
+        model["vocab"] = [(names.get(piece, piece), score) for piece, score in model["vocab"]]
+        return
+    model["vocab"] = {names.get(piece, piece): token_id for piece, token_id in model["vocab"].items()}
+    if "merges" in model:
+        model["merges"] = [pair for pair in model["merges"] if not names.keys() & {"".join(pair), *pair}]
+    if model.get("unk_token") in names:
+        model["unk_token"] = names[model["unk_token"]]
 
 
 def _special_ids_around_text(tokenizer: FastTokenizer) -> tuple[list[int], list[int]]:
@@ -153,7 +184,9 @@ def _special_ids_around_text(tokenizer: FastTokenizer) -> tuple[list[int], list[
 
 def _token_bytes_of(tokenizer: FastTokenizer) -> Any:
     added = {i: token.content for i, token in tokenizer.get_added_tokens_decoder().items()}
-    byte_level = "ByteLevel" in json.dumps(json.loads(tokenizer.to_str()).get("decoder"))
+    decoder = json.loads(tokenizer.to_str()).get("decoder") or {}
+    byte_level = "ByteLevel" in json.dumps(decoder)
+    word_part = decoder.get("prefix") if decoder.get("type") == "WordPiece" else None
     byte_of = {char: byte for byte, char in bytes_to_unicode().items()}
 
     def token_bytes(token_id: int) -> bytes:
@@ -164,6 +197,8 @@ def _token_bytes_of(tokenizer: FastTokenizer) -> Any:
             return bytes(byte_of[char] for char in piece)
         if match := BYTE_PIECE.fullmatch(piece):
             return bytes([int(match[1], 16)])
+        if word_part:
+            return piece.removeprefix(word_part).encode() if piece.startswith(word_part) else f" {piece}".encode()
         return piece.replace(WORD_START, " ").encode()
 
     return token_bytes

@@ -8,7 +8,7 @@ from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
 from service.api.events import Complete, Event, Progress, Start
 from service.errors import UnknownField
 from service.wire.content import delta_from_proto, delta_to_proto
-from service.wire.fields import at, build, each, given, maybe
+from service.wire.fields import at, build, each, given, maybe, optional
 from service.wire.messages import (
     STOP_REASON,
     completion_message_from_proto,
@@ -82,6 +82,7 @@ def chat_response_from_proto(message: pb.ChatCompletionResponse) -> ChatCompleti
         constraint_outcome=CONSTRAINT_OUTCOME.from_proto(message.constraint_outcome, "constraint_outcome"),
         model_id=message.model_id,
         request_id=message.request_id,
+        stop_string=optional(message, "stop_string"),
     )
 
 
@@ -95,6 +96,7 @@ def chat_response_to_proto(response: ChatCompletionResponse) -> pb.ChatCompletio
         constraint_outcome=CONSTRAINT_OUTCOME.to_proto(response.constraint_outcome),
         model_id=response.model_id,
         request_id=response.request_id,
+        stop_string=response.stop_string,
     )
 
 
@@ -161,6 +163,7 @@ def complete_from_proto(message: Any, stop_reason: messages_pb2.StopReason.Value
         timings=timings_from_proto(message.timings),
         metrics=metrics_from_proto(message.metrics),
         constraint_outcome=CONSTRAINT_OUTCOME.from_proto(message.constraint_outcome, "constraint_outcome"),
+        stop_string=optional(message, "stop_string"),
     )
 
 
@@ -172,4 +175,5 @@ def complete_fields(event: Complete) -> dict[str, Any]:
         "timings": timings_to_proto(event.timings),
         "metrics": map(metric_to_proto, event.metrics),
         "constraint_outcome": CONSTRAINT_OUTCOME.to_proto(event.constraint_outcome),
+        "stop_string": event.stop_string,
     }

@@ -9,7 +9,7 @@ from service.api.events import Complete, Event, Progress, Start
 from service.errors import UnknownField
 from service.wire.chat import COMPLETE, PROGRESS, START, complete_fields, complete_from_proto
 from service.wire.content import content_to_proto
-from service.wire.fields import build, given, maybe
+from service.wire.fields import build, given, maybe, optional
 from service.wire.messages import STOP_REASON, required_content
 from service.wire.response_format import CONSTRAINT_OUTCOME, response_format_from_proto, response_format_to_proto
 from service.wire.sampling import (
@@ -63,6 +63,7 @@ def completion_response_from_proto(message: pb.CompletionResponse) -> Completion
         constraint_outcome=CONSTRAINT_OUTCOME.from_proto(message.constraint_outcome, "constraint_outcome"),
         model_id=message.model_id,
         request_id=message.request_id,
+        stop_string=optional(message, "stop_string"),
     )
 
 
@@ -77,6 +78,7 @@ def completion_response_to_proto(response: CompletionResponse) -> pb.CompletionR
         constraint_outcome=CONSTRAINT_OUTCOME.to_proto(response.constraint_outcome),
         model_id=response.model_id,
         request_id=response.request_id,
+        stop_string=response.stop_string,
     )
 
 

@@ -49,6 +49,10 @@ class EnumPair(Generic[Member]):
             raise InvalidField(field, "A value is required.")
         return member
 
+    def known_from_proto(self, numbers: Iterable[int]) -> tuple[Member, ...]:
+        """The values that this build knows."""
+        return tuple(self._from_proto[number] for number in numbers if number in self._from_proto)
+
     def to_proto(self, member: Member | None) -> Any:
         return 0 if member is None else self._to_proto[member]
 

@@ -10,6 +10,7 @@ from service.api.models import (
     Model,
     ModelCapabilities,
     ModelLimits,
+    ModelState,
     ModelType,
     QuantizationConfig,
 )
@@ -26,6 +27,7 @@ from service.wire.fields import (
 from service.wire.response_format import FORMAT_TYPE
 from service.wire.tools import PROMPT_FORMAT
 
+STATE = EnumPair(ModelState, pb.ModelState, "MODEL_STATE_")
 MODEL_TYPE = EnumPair(ModelType, pb.ModelType, "MODEL_TYPE_")
 
 
@@ -41,6 +43,8 @@ def model_from_proto(message: pb.Model) -> Model:
         limits=limits_from_proto(message.limits),
         quantization=maybe(message, "quantization", quantization_from_proto),
         base_model_id=optional(message, "base_model_id"),
+        state=STATE.required_from_proto(message.state, "state"),
+        embedding_dimension=optional(message, "embedding_dimension"),
     )
 
 
@@ -56,20 +60,20 @@ def model_to_proto(model: Model) -> pb.Model:
         limits=limits_to_proto(model.limits),
         quantization=quantization,
         base_model_id=model.base_model_id,
+        state=STATE.to_proto(model.state),
+        embedding_dimension=model.embedding_dimension,
     )
 
 
 def capabilities_from_proto(message: pb.ModelCapabilities) -> ModelCapabilities:
-    formats = (FORMAT_TYPE.required_from_proto(n, "response_formats") for n in message.response_formats)
-    tool_formats = (PROMPT_FORMAT.required_from_proto(n, "tool_prompt_formats") for n in message.tool_prompt_formats)
-    task_types = (TASK_TYPE.required_from_proto(n, "embedding_task_types") for n in message.embedding_task_types)
+    """What a newer server can do besides is left out: nobody who doesn't know it can ask for it."""
     return ModelCapabilities(
         images=message.images,
         chat=message.chat,
-        response_formats=tuple(formats),
-        tool_prompt_formats=tuple(tool_formats),
+        response_formats=FORMAT_TYPE.known_from_proto(message.response_formats),
+        tool_prompt_formats=PROMPT_FORMAT.known_from_proto(message.tool_prompt_formats),
         output_dimension=message.output_dimension,
-        embedding_task_types=tuple(task_types),
+        embedding_task_types=TASK_TYPE.known_from_proto(message.embedding_task_types),
     )
 
 

@@ -150,11 +150,11 @@ def tool_config_from_proto(message: pb.ToolConfig) -> ToolConfig:
 
 def _tool_choice_from_proto(message: pb.ToolConfig) -> ToolChoice | NamedToolChoice | None:
     match message.WhichOneof("tool_choice"):
-        case "mode":
-            return TOOL_CHOICE.from_proto(message.mode, "mode")
-        case "tool":
-            with at("tool"):
-                return build(NamedToolChoice, tool_name=tool_name_from_proto(message.tool))
+        case "choice":
+            return TOOL_CHOICE.from_proto(message.choice, "choice")
+        case "named_tool":
+            with at("named_tool"):
+                return build(NamedToolChoice, tool_name=tool_name_from_proto(message.named_tool))
         case _:
             return None
 
@@ -166,10 +166,10 @@ def tool_config_to_proto(config: ToolConfig) -> pb.ToolConfig:
         parallel_tool_calls=config.parallel_tool_calls,
     )
     match config.tool_choice:
-        case ToolChoice() as mode:
-            message.mode = TOOL_CHOICE.to_proto(mode)
+        case ToolChoice() as choice:
+            message.choice = TOOL_CHOICE.to_proto(choice)
         case NamedToolChoice(tool_name=name):
-            message.tool.CopyFrom(tool_name_to_proto(name))
+            message.named_tool.CopyFrom(tool_name_to_proto(name))
         case None:
             pass
         case _:

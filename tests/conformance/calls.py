@@ -10,7 +10,7 @@ from service.api.content import TextContentItem, TextDelta
 from service.api.embeddings import EmbeddingsRequest
 from service.api.events import Complete, Event, Progress, Start
 from service.api.messages import Message, StopReason, UserMessage
-from service.api.response_format import ConstraintOutcome, ResponseFormat
+from service.api.response_format import ConstraintOutcome
 from service.api.sampling import LogProbConfig, SamplingParams, TokenLogProbs
 from service.api.usage import Usage
 from service.client import Client

@@ -50,7 +50,9 @@ async def test_a_stream_joined_is_the_unary_answer(client: Client, ask: Ask, pro
     once, again = await answer(client, request), await streamed(client, request)
     assert (once.text, once.stop_reason, once.usage) == (again.text, again.stop_reason, again.usage)
     assert [p.token.token_id for p in once.logprobs] == [p.token.token_id for p in again.logprobs]
-    assert [p.token.logprob for p in once.logprobs] == pytest.approx([p.token.logprob for p in again.logprobs], abs=1e-3)
+    assert [p.token.logprob for p in once.logprobs] == pytest.approx(
+        [p.token.logprob for p in again.logprobs], abs=1e-3
+    )
 
 
 @both

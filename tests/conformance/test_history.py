@@ -66,7 +66,12 @@ class TestOnTheRealModel:
         instruction, result = "The weather is always {}.", "The weather today: {}."
         for conversation in (
             lambda weather: (HELPFUL, SystemMessage(content=instruction.format(weather)), question),
-            lambda weather: (question, TOLD, ToolResponseMessage(call_id="1", content=result.format(weather)), question),
+            lambda weather: (
+                question,
+                TOLD,
+                ToolResponseMessage(call_id="1", content=result.format(weather)),
+                question,
+            ),
         ):
             sunny, rainy = [
                 (await answer(client, _asked_for_weather(conversation(weather)))).logprobs[0]

@@ -45,7 +45,12 @@ NOT_EMPTY = {
     "EmbeddingsRequest.contents",
     "InterleavedContentList.items",
 }
-REQUIRED_ENUMS = {"CompletionResponse.stop_reason", "Model.model_type", "ToolCallDelta.parse_status"}
+REQUIRED_ENUMS = {
+    "CompletionResponse.stop_reason",
+    "Model.model_type",
+    "Model.state",
+    "ToolCallDelta.parse_status",
+}
 
 LIMITS: dict[str, SearchStrategy[Any]] = {
     "ChatCompletionRequest.model_id": shapes.words,

@@ -133,8 +133,8 @@ INVALID = [
         "tools[1].parameters.parameters[0].name",
     ),
     (chat(tools=[{"tool_name": {"custom": f"t{n}"}} for n in range(129)]), "tools"),
-    (chat(tool_config={"tool": {}}), "tool_config.tool"),
-    (chat(tool_config={"tool": {"custom": "no spaces"}}), "tool_config.tool.custom"),
+    (chat(tool_config={"named_tool": {}}), "tool_config.named_tool"),
+    (chat(tool_config={"named_tool": {"custom": "no spaces"}}), "tool_config.named_tool.custom"),
     (chat(logprobs={"top_k": -1}), "logprobs.top_k"),
     (shaped(), "response_format"),
     (shaped(json_schema={}), "response_format.json_schema.json_schema"),
@@ -159,8 +159,8 @@ INVALID = [
 ]
 
 UNKNOWN = [
-    (chat(tool_config={"mode": UNKNOWN_NUMBER}), "tool_config.mode"),
-    (chat(tool_config={"tool": {"builtin": UNKNOWN_NUMBER}}), "tool_config.tool.builtin"),
+    (chat(tool_config={"choice": UNKNOWN_NUMBER}), "tool_config.choice"),
+    (chat(tool_config={"named_tool": {"builtin": UNKNOWN_NUMBER}}), "tool_config.named_tool.builtin"),
     (chat(tool_config={"tool_prompt_format": UNKNOWN_NUMBER}), "tool_config.tool_prompt_format"),
     (chat(tool_config={"system_message_behavior": UNKNOWN_NUMBER}), "tool_config.system_message_behavior"),
     (with_tools({"tool_name": {"builtin": UNKNOWN_NUMBER}}), "tools[1].tool_name.builtin"),

@@ -43,7 +43,7 @@ FULL = ChatCompletionRequest(
     ],
     sampling_params={"top_p": {}, "logit_bias": {1: 1.0}},
     tools=[{"tool_name": {"custom": "x"}, "parameters": {"parameters": [{}, {}]}}],
-    tool_config={"tool": {}},
+    tool_config={"named_tool": {}},
 )
 
 
@@ -56,7 +56,7 @@ FULL = ChatCompletionRequest(
         "sampling_params",
         "sampling_params.top_p",
         "tools[0].parameters.parameters[1]",
-        "tool_config.tool",
+        "tool_config.named_tool",
     ],
 )
 def test_an_unknown_field_is_found_at_any_depth(path: str) -> None:

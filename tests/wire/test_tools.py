@@ -19,10 +19,10 @@ def test_a_builtin_tool_is_spelled_in_lower_case_only() -> None:
 
 
 def test_an_unspecified_mode_is_no_choice() -> None:
-    config = tool_config_from_proto(pb.ToolConfig(mode=pb.TOOL_CHOICE_UNSPECIFIED))
+    config = tool_config_from_proto(pb.ToolConfig(choice=pb.TOOL_CHOICE_UNSPECIFIED))
     assert config.tool_choice is None
 
 
 def test_a_tool_called_like_a_mode_can_be_chosen() -> None:
-    config = tool_config_from_proto(pb.ToolConfig(tool=pb.ToolName(custom="none")))
+    config = tool_config_from_proto(pb.ToolConfig(named_tool=pb.ToolName(custom="none")))
     assert config.tool_choice.tool_name == "none"

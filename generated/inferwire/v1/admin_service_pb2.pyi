@@ -58,7 +58,7 @@ Global___DrainRequest: _TypeAlias = DrainRequest  # noqa: Y015
 
 @_typing.final
 class DrainResponse(_message.Message):
-    """DrainResponse tells the state of the drain."""
+    """DrainResponse tells how far the drain is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -56,7 +56,7 @@ class AdminServiceServicer:
 
         Health turns NOT_SERVING, new calls are taken until the withdrawal window ends and get UNAVAILABLE (DRAINING)
         afterwards, calls under way finish within the budget, then the server exits. Answers at once; calling it again
-        answers with the state and changes nothing.
+        answers how far the drain is and changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -21,7 +21,7 @@ class AdminServiceStub:
 
     Health turns NOT_SERVING, new calls are taken until the withdrawal window ends and get UNAVAILABLE (DRAINING)
     afterwards, calls under way finish within the budget, then the server exits. Answers at once; calling it again
-    answers with the state and changes nothing.
+    answers how far the drain is and changes nothing.
     """
     GetLoad: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetLoadRequest, _admin_service_pb2.GetLoadResponse]
     """GetLoad returns how busy the server is. Always safe to retry, cheap enough for every second."""
@@ -39,7 +39,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Health turns NOT_SERVING, new calls are taken until the withdrawal window ends and get UNAVAILABLE (DRAINING)
         afterwards, calls under way finish within the budget, then the server exits. Answers at once; calling it again
-        answers with the state and changes nothing.
+        answers how far the drain is and changes nothing.
         """
 
     @_abc_1.abstractmethod

@@ -144,12 +144,15 @@ class ChatCompletionResponse(_message.Message):
     CONSTRAINT_OUTCOME_FIELD_NUMBER: _builtins.int
     MODEL_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STOP_STRING_FIELD_NUMBER: _builtins.int
     constraint_outcome: _response_format_pb2.ConstraintOutcome.ValueType
     """Whether the answer has the shape of `response_format`."""
     model_id: _builtins.str
     """The model that answered."""
     request_id: _builtins.str
     """The id of this call: the metadata `x-request-id` when the caller sent one, else made by the server. Also in logs."""
+    stop_string: _builtins.str
+    """The string of `sampling_params.stop` that ended the answer. Unset when none did."""
     @_builtins.property
     def completion_message(self) -> _messages_pb2.CompletionMessage:
         """The model's message."""
@@ -181,12 +184,15 @@ class ChatCompletionResponse(_message.Message):
         constraint_outcome: _response_format_pb2.ConstraintOutcome.ValueType = ...,
         model_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        stop_string: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completion_message", b"completion_message", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "completion_message", b"completion_message", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_message", b"completion_message", "constraint_outcome", b"constraint_outcome", "logprobs", b"logprobs", "metrics", b"metrics", "model_id", b"model_id", "request_id", b"request_id", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "completion_message", b"completion_message", "constraint_outcome", b"constraint_outcome", "logprobs", b"logprobs", "metrics", b"metrics", "model_id", b"model_id", "request_id", b"request_id", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__stop_string: _TypeAlias = _typing.Literal["stop_string"]  # noqa: Y015
+    _WhichOneofArgType__stop_string: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stop_string) -> _WhichOneofReturnType__stop_string | None: ...
 
 Global___ChatCompletionResponse: _TypeAlias = ChatCompletionResponse  # noqa: Y015
 
@@ -203,7 +209,9 @@ class ChatCompletionResponseEvent(_message.Message):
     event_type: Global___ResponseEventType.ValueType
     """What kind of event this is."""
     stop_reason: _messages_pb2.StopReason.ValueType
-    """Why generation stopped. Set on COMPLETE, and END_OF_MESSAGE on the last delta of a tool call."""
+    """Why generation stopped. Set on COMPLETE, and END_OF_MESSAGE on the last delta of each tool call: the end of the
+    stream is told by `event_type` alone.
+    """
     @_builtins.property
     def delta(self) -> _content_pb2.ContentDelta:
         """What was generated since the last event. Empty text on START and COMPLETE."""
@@ -244,6 +252,7 @@ class ChatCompletionResponseStreamChunk(_message.Message):
     CONSTRAINT_OUTCOME_FIELD_NUMBER: _builtins.int
     MODEL_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STOP_STRING_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The chunk's number in the stream: 0 for START, then one more each."""
     constraint_outcome: _response_format_pb2.ConstraintOutcome.ValueType
@@ -252,6 +261,8 @@ class ChatCompletionResponseStreamChunk(_message.Message):
     """The model that answers. Set on START."""
     request_id: _builtins.str
     """The id of this call, as in ChatCompletionResponse. Set on START."""
+    stop_string: _builtins.str
+    """The string of `sampling_params.stop` that ended the answer. Set on COMPLETE, when one did."""
     @_builtins.property
     def event(self) -> Global___ChatCompletionResponseEvent:
         """The event. Always set."""
@@ -279,15 +290,20 @@ class ChatCompletionResponseStreamChunk(_message.Message):
         constraint_outcome: _response_format_pb2.ConstraintOutcome.ValueType = ...,
         model_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        stop_string: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_timings", b"_timings", "_usage", b"_usage", "event", b"event", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "_timings", b"_timings", "_usage", b"_usage", "event", b"event", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timings", b"_timings", "_usage", b"_usage", "constraint_outcome", b"constraint_outcome", "event", b"event", "metrics", b"metrics", "model_id", b"model_id", "request_id", b"request_id", "sequence", b"sequence", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "_timings", b"_timings", "_usage", b"_usage", "constraint_outcome", b"constraint_outcome", "event", b"event", "metrics", b"metrics", "model_id", b"model_id", "request_id", b"request_id", "sequence", b"sequence", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__stop_string: _TypeAlias = _typing.Literal["stop_string"]  # noqa: Y015
+    _WhichOneofArgType__stop_string: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string"]  # noqa: Y015
     _WhichOneofReturnType__timings: _TypeAlias = _typing.Literal["timings"]  # noqa: Y015
     _WhichOneofArgType__timings: _TypeAlias = _typing.Literal["_timings", b"_timings"]  # noqa: Y015
     _WhichOneofReturnType__usage: _TypeAlias = _typing.Literal["usage"]  # noqa: Y015
     _WhichOneofArgType__usage: _TypeAlias = _typing.Literal["_usage", b"_usage"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stop_string) -> _WhichOneofReturnType__stop_string | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timings) -> _WhichOneofReturnType__timings | None: ...
     @_typing.overload

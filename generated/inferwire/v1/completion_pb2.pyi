@@ -17,10 +17,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    from typing import TypeAlias as _TypeAlias
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    from typing_extensions import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -96,6 +96,7 @@ class CompletionResponse(_message.Message):
     CONSTRAINT_OUTCOME_FIELD_NUMBER: _builtins.int
     MODEL_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STOP_STRING_FIELD_NUMBER: _builtins.int
     content: _builtins.str
     """The generated text, without the prompt."""
     stop_reason: _messages_pb2.StopReason.ValueType
@@ -106,6 +107,8 @@ class CompletionResponse(_message.Message):
     """The model that answered."""
     request_id: _builtins.str
     """The id of this call: the metadata `x-request-id` when the caller sent one, else made by the server. Also in logs."""
+    stop_string: _builtins.str
+    """The string of `sampling_params.stop` that ended the continuation. Unset when none did."""
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_sampling_pb2.TokenLogProbs]:
         """One entry per generated token that has a part in the text, in order; the stop token has none. Empty unless asked for."""
@@ -134,18 +137,23 @@ class CompletionResponse(_message.Message):
         constraint_outcome: _response_format_pb2.ConstraintOutcome.ValueType = ...,
         model_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        stop_string: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint_outcome", b"constraint_outcome", "content", b"content", "logprobs", b"logprobs", "metrics", b"metrics", "model_id", b"model_id", "request_id", b"request_id", "stop_reason", b"stop_reason", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "constraint_outcome", b"constraint_outcome", "content", b"content", "logprobs", b"logprobs", "metrics", b"metrics", "model_id", b"model_id", "request_id", b"request_id", "stop_reason", b"stop_reason", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__stop_string: _TypeAlias = _typing.Literal["stop_string"]  # noqa: Y015
+    _WhichOneofArgType__stop_string: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stop_string) -> _WhichOneofReturnType__stop_string | None: ...
 
 Global___CompletionResponse: _TypeAlias = CompletionResponse  # noqa: Y015
 
 @_typing.final
 class CompletionResponseStreamChunk(_message.Message):
-    """CompletionResponseStreamChunk is one message of a streamed continuation."""
+    """CompletionResponseStreamChunk is one message of a streamed continuation. As in the Llama Stack API it is flat, where
+    that of a chat holds an event; the events and their order are the same.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -160,6 +168,7 @@ class CompletionResponseStreamChunk(_message.Message):
     CONSTRAINT_OUTCOME_FIELD_NUMBER: _builtins.int
     MODEL_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STOP_STRING_FIELD_NUMBER: _builtins.int
     delta: _builtins.str
     """The text generated since the last chunk; always whole characters. The deltas joined are the unary `content`."""
     stop_reason: _messages_pb2.StopReason.ValueType
@@ -174,6 +183,8 @@ class CompletionResponseStreamChunk(_message.Message):
     """The model that answers. Set on START."""
     request_id: _builtins.str
     """The id of this call, as in CompletionResponse. Set on START."""
+    stop_string: _builtins.str
+    """The string of `sampling_params.stop` that ended the continuation. Set on COMPLETE, when one did."""
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_sampling_pb2.TokenLogProbs]:
         """One entry per token that has a part in this chunk's delta and in no earlier one; empty unless asked for. Joined over
@@ -206,15 +217,20 @@ class CompletionResponseStreamChunk(_message.Message):
         constraint_outcome: _response_format_pb2.ConstraintOutcome.ValueType = ...,
         model_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        stop_string: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_timings", b"_timings", "_usage", b"_usage", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "_timings", b"_timings", "_usage", b"_usage", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timings", b"_timings", "_usage", b"_usage", "constraint_outcome", b"constraint_outcome", "delta", b"delta", "event_type", b"event_type", "logprobs", b"logprobs", "metrics", b"metrics", "model_id", b"model_id", "request_id", b"request_id", "sequence", b"sequence", "stop_reason", b"stop_reason", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "_timings", b"_timings", "_usage", b"_usage", "constraint_outcome", b"constraint_outcome", "delta", b"delta", "event_type", b"event_type", "logprobs", b"logprobs", "metrics", b"metrics", "model_id", b"model_id", "request_id", b"request_id", "sequence", b"sequence", "stop_reason", b"stop_reason", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__stop_string: _TypeAlias = _typing.Literal["stop_string"]  # noqa: Y015
+    _WhichOneofArgType__stop_string: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string"]  # noqa: Y015
     _WhichOneofReturnType__timings: _TypeAlias = _typing.Literal["timings"]  # noqa: Y015
     _WhichOneofArgType__timings: _TypeAlias = _typing.Literal["_timings", b"_timings"]  # noqa: Y015
     _WhichOneofReturnType__usage: _TypeAlias = _typing.Literal["usage"]  # noqa: Y015
     _WhichOneofArgType__usage: _TypeAlias = _typing.Literal["_usage", b"_usage"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stop_string) -> _WhichOneofReturnType__stop_string | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timings) -> _WhichOneofReturnType__timings | None: ...
     @_typing.overload

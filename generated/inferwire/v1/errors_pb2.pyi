@@ -35,7 +35,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: _ErrorReason.ValueType  # 5
     """INVALID_ARGUMENT: the prompt, or a text to embed, is longer than the model takes. Metadata: `tokens`, `limit`."""
     ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 6
-    """INVALID_ARGUMENT: the request is larger than the server takes. Metadata: `bytes`, `limit`."""
+    """INVALID_ARGUMENT: the request is larger than the server takes. Metadata: `bytes`, `limit`. A message of more than four
+    times the limit is cut off by gRPC itself, with RESOURCE_EXHAUSTED and no details.
+    """
     ERROR_REASON_UNSUPPORTED_BY_MODEL: _ErrorReason.ValueType  # 7
     """INVALID_ARGUMENT: the model can't do what a field asks for, such as reading images. Don't retry."""
     ERROR_REASON_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 8
@@ -63,7 +65,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 19
     """INTERNAL: a defect of the server. The request id finds it in the log."""
     ERROR_REASON_ABORTED_BY_SERVER: _ErrorReason.ValueType  # 20
-    """CANCELLED: an operator or the engine ended the call. Retrying is safe."""
+    """ABORTED: the engine gave the call up, as when it was told to stop. Retrying is safe."""
+    ERROR_REASON_MODEL_EXISTS: _ErrorReason.ValueType  # 21
+    """ALREADY_EXISTS: another model has this identifier. Don't retry."""
+    ERROR_REASON_MODEL_NOT_LOADABLE: _ErrorReason.ValueType  # 22
+    """FAILED_PRECONDITION: the engine can't load what RegisterModel asked for. Don't retry."""
+    ERROR_REASON_MODEL_NOT_REMOVABLE: _ErrorReason.ValueType  # 23
+    """FAILED_PRECONDITION: the model belongs to the server's own configuration. Don't retry."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed, more precisely than its status code.
@@ -88,7 +96,9 @@ ERROR_REASON_INVALID_CONSTRAINT: ErrorReason.ValueType  # 4
 ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: ErrorReason.ValueType  # 5
 """INVALID_ARGUMENT: the prompt, or a text to embed, is longer than the model takes. Metadata: `tokens`, `limit`."""
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 6
-"""INVALID_ARGUMENT: the request is larger than the server takes. Metadata: `bytes`, `limit`."""
+"""INVALID_ARGUMENT: the request is larger than the server takes. Metadata: `bytes`, `limit`. A message of more than four
+times the limit is cut off by gRPC itself, with RESOURCE_EXHAUSTED and no details.
+"""
 ERROR_REASON_UNSUPPORTED_BY_MODEL: ErrorReason.ValueType  # 7
 """INVALID_ARGUMENT: the model can't do what a field asks for, such as reading images. Don't retry."""
 ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 8
@@ -116,5 +126,11 @@ ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 18
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 19
 """INTERNAL: a defect of the server. The request id finds it in the log."""
 ERROR_REASON_ABORTED_BY_SERVER: ErrorReason.ValueType  # 20
-"""CANCELLED: an operator or the engine ended the call. Retrying is safe."""
+"""ABORTED: the engine gave the call up, as when it was told to stop. Retrying is safe."""
+ERROR_REASON_MODEL_EXISTS: ErrorReason.ValueType  # 21
+"""ALREADY_EXISTS: another model has this identifier. Don't retry."""
+ERROR_REASON_MODEL_NOT_LOADABLE: ErrorReason.ValueType  # 22
+"""FAILED_PRECONDITION: the engine can't load what RegisterModel asked for. Don't retry."""
+ERROR_REASON_MODEL_NOT_REMOVABLE: ErrorReason.ValueType  # 23
+"""FAILED_PRECONDITION: the model belongs to the server's own configuration. Don't retry."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

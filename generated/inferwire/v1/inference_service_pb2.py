@@ -28,13 +28,14 @@ from inferwire.v1 import embeddings_pb2 as inferwire_dot_v1_dot_embeddings__pb2
 from inferwire.v1 import preflight_pb2 as inferwire_dot_v1_dot_preflight__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$inferwire/v1/inference_service.proto\x12\x0cinferwire.v1\x1a\x17inferwire/v1/chat.proto\x1a\x1dinferwire/v1/completion.proto\x1a\x1dinferwire/v1/embeddings.proto\x1a\x1cinferwire/v1/preflight.proto2\xbd\x05\n\x10InferenceService\x12T\n\nCompletion\x12\x1f.inferwire.v1.CompletionRequest\x1a .inferwire.v1.CompletionResponse\"\x03\x90\x02\x01\x12g\n\x10StreamCompletion\x12\x1f.inferwire.v1.CompletionRequest\x1a+.inferwire.v1.CompletionResponseStreamChunk\"\x03\x90\x02\x01\x30\x01\x12`\n\x0e\x43hatCompletion\x12#.inferwire.v1.ChatCompletionRequest\x1a$.inferwire.v1.ChatCompletionResponse\"\x03\x90\x02\x01\x12s\n\x14StreamChatCompletion\x12#.inferwire.v1.ChatCompletionRequest\x1a/.inferwire.v1.ChatCompletionResponseStreamChunk\"\x03\x90\x02\x01\x30\x01\x12T\n\nEmbeddings\x12\x1f.inferwire.v1.EmbeddingsRequest\x1a .inferwire.v1.EmbeddingsResponse\"\x03\x90\x02\x01\x12j\n\x10StreamEmbeddings\x12%.inferwire.v1.StreamEmbeddingsRequest\x1a&.inferwire.v1.StreamEmbeddingsResponse\"\x03\x90\x02\x01(\x01\x30\x01\x12Q\n\tPreflight\x12\x1e.inferwire.v1.PreflightRequest\x1a\x1f.inferwire.v1.PreflightResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$inferwire/v1/inference_service.proto\x12\x0cinferwire.v1\x1a\x17inferwire/v1/chat.proto\x1a\x1dinferwire/v1/completion.proto\x1a\x1dinferwire/v1/embeddings.proto\x1a\x1cinferwire/v1/preflight.proto2\xbd\x05\n\x10InferenceService\x12T\n\nCompletion\x12\x1f.inferwire.v1.CompletionRequest\x1a .inferwire.v1.CompletionResponse\"\x03\x90\x02\x01\x12g\n\x10StreamCompletion\x12\x1f.inferwire.v1.CompletionRequest\x1a+.inferwire.v1.CompletionResponseStreamChunk\"\x03\x90\x02\x01\x30\x01\x12`\n\x0e\x43hatCompletion\x12#.inferwire.v1.ChatCompletionRequest\x1a$.inferwire.v1.ChatCompletionResponse\"\x03\x90\x02\x01\x12s\n\x14StreamChatCompletion\x12#.inferwire.v1.ChatCompletionRequest\x1a/.inferwire.v1.ChatCompletionResponseStreamChunk\"\x03\x90\x02\x01\x30\x01\x12T\n\nEmbeddings\x12\x1f.inferwire.v1.EmbeddingsRequest\x1a .inferwire.v1.EmbeddingsResponse\"\x03\x90\x02\x01\x12j\n\x10StreamEmbeddings\x12%.inferwire.v1.StreamEmbeddingsRequest\x1a&.inferwire.v1.StreamEmbeddingsResponse\"\x03\x90\x02\x01(\x01\x30\x01\x12Q\n\tPreflight\x12\x1e.inferwire.v1.PreflightRequest\x1a\x1f.inferwire.v1.PreflightResponse\"\x03\x90\x02\x01\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferwire.v1.inference_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'P\001Z\030inferwire/v1;inferwirev1'
   _globals['_INFERENCESERVICE'].methods_by_name['Completion']._loaded_options = None
   _globals['_INFERENCESERVICE'].methods_by_name['Completion']._serialized_options = b'\220\002\001'
   _globals['_INFERENCESERVICE'].methods_by_name['StreamCompletion']._loaded_options = None

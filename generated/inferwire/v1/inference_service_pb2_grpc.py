@@ -34,7 +34,8 @@ class InferenceServiceStub:
     Any method may answer INVALID_ARGUMENT for a request that breaks its description, NOT_FOUND for an unknown model,
     FAILED_PRECONDITION for a model of the wrong type, UNIMPLEMENTED for a field that this build doesn't honour,
     RESOURCE_EXHAUSTED when the server or the caller's share is full, UNAVAILABLE while a model loads, an engine is down or
-    the server drains, and DEADLINE_EXCEEDED. Each carries google.rpc details; ErrorReason is the table of reasons.
+    the server drains, ABORTED when the engine gave the call up, UNAUTHENTICATED and PERMISSION_DENIED where callers have
+    identities, DEADLINE_EXCEEDED, and INTERNAL for a defect of the server. Each carries google.rpc details; ErrorReason is the table of reasons.
 
     The deadline of a call counts from its arrival, queueing included. Cancelling a call frees the engine at once. Send
     `x-request-id` as metadata to name a call in logs. Generation has no side effects, so every method is safe to retry;
@@ -90,7 +91,8 @@ class InferenceServiceServicer:
     Any method may answer INVALID_ARGUMENT for a request that breaks its description, NOT_FOUND for an unknown model,
     FAILED_PRECONDITION for a model of the wrong type, UNIMPLEMENTED for a field that this build doesn't honour,
     RESOURCE_EXHAUSTED when the server or the caller's share is full, UNAVAILABLE while a model loads, an engine is down or
-    the server drains, and DEADLINE_EXCEEDED. Each carries google.rpc details; ErrorReason is the table of reasons.
+    the server drains, ABORTED when the engine gave the call up, UNAUTHENTICATED and PERMISSION_DENIED where callers have
+    identities, DEADLINE_EXCEEDED, and INTERNAL for a defect of the server. Each carries google.rpc details; ErrorReason is the table of reasons.
 
     The deadline of a call counts from its arrival, queueing included. Cancelling a call frees the engine at once. Send
     `x-request-id` as metadata to name a call in logs. Generation has no side effects, so every method is safe to retry;
@@ -143,6 +145,8 @@ class InferenceServiceServicer:
 
         The first message holds the options, all others an item. Results come as they are ready. A bad item gets an error of
         its own and the stream goes on; bad options end it. The server reads no further while the caller doesn't read results.
+        Once the caller has half-closed, the remaining results follow and the call ends with OK; the tokens of all items are
+        in the trailing metadata (Usage).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -207,7 +211,8 @@ class InferenceService:
     Any method may answer INVALID_ARGUMENT for a request that breaks its description, NOT_FOUND for an unknown model,
     FAILED_PRECONDITION for a model of the wrong type, UNIMPLEMENTED for a field that this build doesn't honour,
     RESOURCE_EXHAUSTED when the server or the caller's share is full, UNAVAILABLE while a model loads, an engine is down or
-    the server drains, and DEADLINE_EXCEEDED. Each carries google.rpc details; ErrorReason is the table of reasons.
+    the server drains, ABORTED when the engine gave the call up, UNAUTHENTICATED and PERMISSION_DENIED where callers have
+    identities, DEADLINE_EXCEEDED, and INTERNAL for a defect of the server. Each carries google.rpc details; ErrorReason is the table of reasons.
 
     The deadline of a call counts from its arrival, queueing included. Cancelling a call frees the engine at once. Send
     `x-request-id` as metadata to name a call in logs. Generation has no side effects, so every method is safe to retry;

@@ -21,7 +21,8 @@ class InferenceServiceStub:
     Any method may answer INVALID_ARGUMENT for a request that breaks its description, NOT_FOUND for an unknown model,
     FAILED_PRECONDITION for a model of the wrong type, UNIMPLEMENTED for a field that this build doesn't honour,
     RESOURCE_EXHAUSTED when the server or the caller's share is full, UNAVAILABLE while a model loads, an engine is down or
-    the server drains, and DEADLINE_EXCEEDED. Each carries google.rpc details; ErrorReason is the table of reasons.
+    the server drains, ABORTED when the engine gave the call up, UNAUTHENTICATED and PERMISSION_DENIED where callers have
+    identities, DEADLINE_EXCEEDED, and INTERNAL for a defect of the server. Each carries google.rpc details; ErrorReason is the table of reasons.
 
     The deadline of a call counts from its arrival, queueing included. Cancelling a call frees the engine at once. Send
     `x-request-id` as metadata to name a call in logs. Generation has no side effects, so every method is safe to retry;
@@ -52,6 +53,8 @@ class InferenceServiceStub:
 
     The first message holds the options, all others an item. Results come as they are ready. A bad item gets an error of
     its own and the stream goes on; bad options end it. The server reads no further while the caller doesn't read results.
+    Once the caller has half-closed, the remaining results follow and the call ends with OK; the tokens of all items are
+    in the trailing metadata (Usage).
     """
     Preflight: _aio.UnaryUnaryMultiCallable[_preflight_pb2.PreflightRequest, _preflight_pb2.PreflightResponse]
     """Preflight tells what a chat or completion request would lead to, and all that would be refused, without generating."""
@@ -62,7 +65,8 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     Any method may answer INVALID_ARGUMENT for a request that breaks its description, NOT_FOUND for an unknown model,
     FAILED_PRECONDITION for a model of the wrong type, UNIMPLEMENTED for a field that this build doesn't honour,
     RESOURCE_EXHAUSTED when the server or the caller's share is full, UNAVAILABLE while a model loads, an engine is down or
-    the server drains, and DEADLINE_EXCEEDED. Each carries google.rpc details; ErrorReason is the table of reasons.
+    the server drains, ABORTED when the engine gave the call up, UNAUTHENTICATED and PERMISSION_DENIED where callers have
+    identities, DEADLINE_EXCEEDED, and INTERNAL for a defect of the server. Each carries google.rpc details; ErrorReason is the table of reasons.
 
     The deadline of a call counts from its arrival, queueing included. Cancelling a call frees the engine at once. Send
     `x-request-id` as metadata to name a call in logs. Generation has no side effects, so every method is safe to retry;
@@ -127,6 +131,8 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The first message holds the options, all others an item. Results come as they are ready. A bad item gets an error of
         its own and the stream goes on; bad options end it. The server reads no further while the caller doesn't read results.
+        Once the caller has half-closed, the remaining results follow and the call ends with OK; the tokens of all items are
+        in the trailing metadata (Usage).
         """
 
     @_abc_1.abstractmethod

@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from inferwire.v1 import models_pb2 as inferwire_dot_v1_dot_models__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n inferwire/v1/model_service.proto\x12\x0cinferwire.v1\x1a\x19inferwire/v1/models.proto2\xf8\x02\n\x0cModelService\x12T\n\nListModels\x12\x1f.inferwire.v1.ListModelsRequest\x1a .inferwire.v1.ListModelsResponse\"\x03\x90\x02\x01\x12N\n\x08GetModel\x12\x1d.inferwire.v1.GetModelRequest\x1a\x1e.inferwire.v1.GetModelResponse\"\x03\x90\x02\x01\x12]\n\rRegisterModel\x12\".inferwire.v1.RegisterModelRequest\x1a#.inferwire.v1.RegisterModelResponse\"\x03\x90\x02\x02\x12\x63\n\x0fUnregisterModel\x12$.inferwire.v1.UnregisterModelRequest\x1a%.inferwire.v1.UnregisterModelResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n inferwire/v1/model_service.proto\x12\x0cinferwire.v1\x1a\x19inferwire/v1/models.proto2\xf8\x02\n\x0cModelService\x12T\n\nListModels\x12\x1f.inferwire.v1.ListModelsRequest\x1a .inferwire.v1.ListModelsResponse\"\x03\x90\x02\x01\x12N\n\x08GetModel\x12\x1d.inferwire.v1.GetModelRequest\x1a\x1e.inferwire.v1.GetModelResponse\"\x03\x90\x02\x01\x12]\n\rRegisterModel\x12\".inferwire.v1.RegisterModelRequest\x1a#.inferwire.v1.RegisterModelResponse\"\x03\x90\x02\x02\x12\x63\n\x0fUnregisterModel\x12$.inferwire.v1.UnregisterModelRequest\x1a%.inferwire.v1.UnregisterModelResponse\"\x03\x90\x02\x02\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferwire.v1.model_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'P\001Z\030inferwire/v1;inferwirev1'
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\220\002\001'
   _globals['_MODELSERVICE'].methods_by_name['GetModel']._loaded_options = None

@@ -62,7 +62,7 @@ class ModelServiceServicer:
     """
 
     def ListModels(self, request, context):
-        """ListModels returns every model, also those that are still loading. Always safe to retry.
+        """ListModels returns every model, also those that are still loading (`state`). Always safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -80,9 +80,9 @@ class ModelServiceServicer:
     def RegisterModel(self, request, context):
         """RegisterModel loads a model or an adapter and serves it once it is ready.
 
-        Answers when the model is ready. INVALID_ARGUMENT for a path outside of the operator's folder or an identifier in
-        use, FAILED_PRECONDITION when the provider can't serve it; the models served so far are not touched by a failure.
-        Registering the same model again is harmless.
+        Answers when the model is ready. INVALID_ARGUMENT for a path outside of the operator's folder, ALREADY_EXISTS
+        (MODEL_EXISTS) when another model has the identifier, FAILED_PRECONDITION (MODEL_NOT_LOADABLE) when the provider
+        can't serve it; the models served so far are not touched by a failure. Registering the same model again is harmless.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,7 +92,7 @@ class ModelServiceServicer:
         """UnregisterModel stops serving a model that was registered at run time.
 
         New calls get NOT_FOUND at once; it answers when the calls under way have finished. NOT_FOUND when no model has
-        the identifier, FAILED_PRECONDITION for a model of the server's own configuration.
+        the identifier, FAILED_PRECONDITION (MODEL_NOT_REMOVABLE) for a model of the server's own configuration.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -17,7 +17,7 @@ class ModelServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]
-    """ListModels returns every model, also those that are still loading. Always safe to retry."""
+    """ListModels returns every model, also those that are still loading (`state`). Always safe to retry."""
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
     """GetModel returns one model.
 
@@ -26,15 +26,15 @@ class ModelServiceStub:
     RegisterModel: _aio.UnaryUnaryMultiCallable[_models_pb2.RegisterModelRequest, _models_pb2.RegisterModelResponse]
     """RegisterModel loads a model or an adapter and serves it once it is ready.
 
-    Answers when the model is ready. INVALID_ARGUMENT for a path outside of the operator's folder or an identifier in
-    use, FAILED_PRECONDITION when the provider can't serve it; the models served so far are not touched by a failure.
-    Registering the same model again is harmless.
+    Answers when the model is ready. INVALID_ARGUMENT for a path outside of the operator's folder, ALREADY_EXISTS
+    (MODEL_EXISTS) when another model has the identifier, FAILED_PRECONDITION (MODEL_NOT_LOADABLE) when the provider
+    can't serve it; the models served so far are not touched by a failure. Registering the same model again is harmless.
     """
     UnregisterModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UnregisterModelRequest, _models_pb2.UnregisterModelResponse]
     """UnregisterModel stops serving a model that was registered at run time.
 
     New calls get NOT_FOUND at once; it answers when the calls under way have finished. NOT_FOUND when no model has
-    the identifier, FAILED_PRECONDITION for a model of the server's own configuration.
+    the identifier, FAILED_PRECONDITION (MODEL_NOT_REMOVABLE) for a model of the server's own configuration.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -46,7 +46,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.ListModelsRequest,
         context: _aio.ServicerContext[_models_pb2.ListModelsRequest, _abc.Awaitable[_models_pb2.ListModelsResponse]],
     ) -> _abc.Awaitable[_models_pb2.ListModelsResponse]:
-        """ListModels returns every model, also those that are still loading. Always safe to retry."""
+        """ListModels returns every model, also those that are still loading (`state`). Always safe to retry."""
 
     @_abc_1.abstractmethod
     def GetModel(
@@ -67,9 +67,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_models_pb2.RegisterModelResponse]:
         """RegisterModel loads a model or an adapter and serves it once it is ready.
 
-        Answers when the model is ready. INVALID_ARGUMENT for a path outside of the operator's folder or an identifier in
-        use, FAILED_PRECONDITION when the provider can't serve it; the models served so far are not touched by a failure.
-        Registering the same model again is harmless.
+        Answers when the model is ready. INVALID_ARGUMENT for a path outside of the operator's folder, ALREADY_EXISTS
+        (MODEL_EXISTS) when another model has the identifier, FAILED_PRECONDITION (MODEL_NOT_LOADABLE) when the provider
+        can't serve it; the models served so far are not touched by a failure. Registering the same model again is harmless.
         """
 
     @_abc_1.abstractmethod
@@ -81,7 +81,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """UnregisterModel stops serving a model that was registered at run time.
 
         New calls get NOT_FOUND at once; it answers when the calls under way have finished. NOT_FOUND when no model has
-        the identifier, FAILED_PRECONDITION for a model of the server's own configuration.
+        the identifier, FAILED_PRECONDITION (MODEL_NOT_REMOVABLE) for a model of the server's own configuration.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _aio.Server) -> None: ...

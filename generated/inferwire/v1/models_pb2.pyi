@@ -47,6 +47,34 @@ MODEL_TYPE_EMBEDDING: ModelType.ValueType  # 2
 """An embedding model: vectors."""
 Global___ModelType: _TypeAlias = ModelType  # noqa: Y015
 
+class _ModelState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MODEL_STATE_UNSPECIFIED: _ModelState.ValueType  # 0
+    """Never sent."""
+    MODEL_STATE_LOADING: _ModelState.ValueType  # 1
+    """It is being loaded; calls get UNAVAILABLE (MODEL_NOT_READY)."""
+    MODEL_STATE_READY: _ModelState.ValueType  # 2
+    """It takes calls."""
+    MODEL_STATE_FAILED: _ModelState.ValueType  # 3
+    """Its engine died; calls get UNAVAILABLE (ENGINE_FAILED)."""
+
+class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
+    """ModelState says whether a model takes calls."""
+
+MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
+"""Never sent."""
+MODEL_STATE_LOADING: ModelState.ValueType  # 1
+"""It is being loaded; calls get UNAVAILABLE (MODEL_NOT_READY)."""
+MODEL_STATE_READY: ModelState.ValueType  # 2
+"""It takes calls."""
+MODEL_STATE_FAILED: ModelState.ValueType  # 3
+"""Its engine died; calls get UNAVAILABLE (ENGINE_FAILED)."""
+Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
+
 class _QuantizationType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -90,6 +118,8 @@ class Model(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     QUANTIZATION_FIELD_NUMBER: _builtins.int
     BASE_MODEL_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EMBEDDING_DIMENSION_FIELD_NUMBER: _builtins.int
     identifier: _builtins.str
     """The name that requests give as `model_id`."""
     provider_resource_id: _builtins.str
@@ -100,6 +130,10 @@ class Model(_message.Message):
     """What the model makes."""
     base_model_id: _builtins.str
     """The identifier of the model that this adapter is loaded into. Unset for a model of its own."""
+    state: Global___ModelState.ValueType
+    """Whether the model takes calls. Before it is READY, `capabilities` and `limits` are not known yet."""
+    embedding_dimension: _builtins.int
+    """The length of the vectors of an embedding model. Unset for language models."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
         """Facts for people and tools. Always: `context_length`; for embedding models `embedding_dimension`."""
@@ -128,17 +162,23 @@ class Model(_message.Message):
         limits: Global___ModelLimits | None = ...,
         quantization: Global___QuantizationConfig | None = ...,
         base_model_id: _builtins.str | None = ...,
+        state: Global___ModelState.ValueType = ...,
+        embedding_dimension: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_model_id", b"_base_model_id", "_quantization", b"_quantization", "base_model_id", b"base_model_id", "capabilities", b"capabilities", "limits", b"limits", "metadata", b"metadata", "quantization", b"quantization"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_model_id", b"_base_model_id", "_embedding_dimension", b"_embedding_dimension", "_quantization", b"_quantization", "base_model_id", b"base_model_id", "capabilities", b"capabilities", "embedding_dimension", b"embedding_dimension", "limits", b"limits", "metadata", b"metadata", "quantization", b"quantization"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_model_id", b"_base_model_id", "_quantization", b"_quantization", "base_model_id", b"base_model_id", "capabilities", b"capabilities", "identifier", b"identifier", "limits", b"limits", "metadata", b"metadata", "model_type", b"model_type", "provider_id", b"provider_id", "provider_resource_id", b"provider_resource_id", "quantization", b"quantization"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_model_id", b"_base_model_id", "_embedding_dimension", b"_embedding_dimension", "_quantization", b"_quantization", "base_model_id", b"base_model_id", "capabilities", b"capabilities", "embedding_dimension", b"embedding_dimension", "identifier", b"identifier", "limits", b"limits", "metadata", b"metadata", "model_type", b"model_type", "provider_id", b"provider_id", "provider_resource_id", b"provider_resource_id", "quantization", b"quantization", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__base_model_id: _TypeAlias = _typing.Literal["base_model_id"]  # noqa: Y015
     _WhichOneofArgType__base_model_id: _TypeAlias = _typing.Literal["_base_model_id", b"_base_model_id"]  # noqa: Y015
+    _WhichOneofReturnType__embedding_dimension: _TypeAlias = _typing.Literal["embedding_dimension"]  # noqa: Y015
+    _WhichOneofArgType__embedding_dimension: _TypeAlias = _typing.Literal["_embedding_dimension", b"_embedding_dimension"]  # noqa: Y015
     _WhichOneofReturnType__quantization: _TypeAlias = _typing.Literal["quantization"]  # noqa: Y015
     _WhichOneofArgType__quantization: _TypeAlias = _typing.Literal["_quantization", b"_quantization"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__base_model_id) -> _WhichOneofReturnType__base_model_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__embedding_dimension) -> _WhichOneofReturnType__embedding_dimension | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__quantization) -> _WhichOneofReturnType__quantization | None: ...
 

@@ -28,13 +28,14 @@ from inferwire.v1 import errors_pb2 as inferwire_dot_v1_dot_errors__pb2
 from inferwire.v1 import tools_pb2 as inferwire_dot_v1_dot_tools__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cinferwire/v1/preflight.proto\x12\x0cinferwire.v1\x1a\x17inferwire/v1/chat.proto\x1a\x1dinferwire/v1/completion.proto\x1a\x19inferwire/v1/errors.proto\x1a\x18inferwire/v1/tools.proto\"\x89\x01\n\x10PreflightRequest\x12\x33\n\x04\x63hat\x18\x01 \x01(\x0b\x32#.inferwire.v1.ChatCompletionRequestH\x00\x12\x35\n\ncompletion\x18\x02 \x01(\x0b\x32\x1f.inferwire.v1.CompletionRequestH\x00\x42\t\n\x07request\"\x81\x02\n\x11PreflightResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\x12+\n\nviolations\x18\x02 \x03(\x0b\x32\x17.inferwire.v1.Violation\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x15\n\rprompt_tokens\x18\x04 \x01(\x05\x12\x1b\n\x13\x63ontext_tokens_left\x18\x05 \x01(\x05\x12:\n\x12tool_prompt_format\x18\x06 \x01(\x0e\x32\x1e.inferwire.v1.ToolPromptFormat\x12\x12\n\nconstraint\x18\x07 \x01(\t\x12\x19\n\x11neutralized_spans\x18\x08 \x01(\x05\"Z\n\tViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12)\n\x06reason\x18\x03 \x01(\x0e\x32\x19.inferwire.v1.ErrorReasonb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cinferwire/v1/preflight.proto\x12\x0cinferwire.v1\x1a\x17inferwire/v1/chat.proto\x1a\x1dinferwire/v1/completion.proto\x1a\x19inferwire/v1/errors.proto\x1a\x18inferwire/v1/tools.proto\"\x89\x01\n\x10PreflightRequest\x12\x33\n\x04\x63hat\x18\x01 \x01(\x0b\x32#.inferwire.v1.ChatCompletionRequestH\x00\x12\x35\n\ncompletion\x18\x02 \x01(\x0b\x32\x1f.inferwire.v1.CompletionRequestH\x00\x42\t\n\x07request\"\x81\x02\n\x11PreflightResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\x12+\n\nviolations\x18\x02 \x03(\x0b\x32\x17.inferwire.v1.Violation\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x15\n\rprompt_tokens\x18\x04 \x01(\x05\x12\x1b\n\x13\x63ontext_tokens_left\x18\x05 \x01(\x05\x12:\n\x12tool_prompt_format\x18\x06 \x01(\x0e\x32\x1e.inferwire.v1.ToolPromptFormat\x12\x12\n\nconstraint\x18\x07 \x01(\t\x12\x19\n\x11neutralized_spans\x18\x08 \x01(\x05\"Z\n\tViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12)\n\x06reason\x18\x03 \x01(\x0e\x32\x19.inferwire.v1.ErrorReasonB\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferwire.v1.preflight_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'P\001Z\030inferwire/v1;inferwirev1'
   _globals['_PREFLIGHTREQUEST']._serialized_start=156
   _globals['_PREFLIGHTREQUEST']._serialized_end=293
   _globals['_PREFLIGHTRESPONSE']._serialized_start=296

@@ -116,7 +116,7 @@ class Violation(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     field: _builtins.str
-    """The path of the field in the request, such as `messages[3].user.content.items[1].image.url`."""
+    """The path of the field in the request, such as `messages[3].user.content.items.items[1].image.url`."""
     description: _builtins.str
     """One sentence for a person."""
     reason: _errors_pb2.ErrorReason.ValueType

@@ -89,7 +89,7 @@ class SamplingParams(_message.Message):
 
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Strings that end the answer where one first appears. They are not returned. At most 16, each 1 to 256 bytes."""
+        """Strings that end the answer where one first appears. They are not returned. At most 16, each 1 to 256 characters."""
 
     @_builtins.property
     def stop_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

@@ -24,23 +24,24 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18inferwire/v1/tools.proto\x12\x0cinferwire.v1\"R\n\x08ToolName\x12,\n\x07\x62uiltin\x18\x01 \x01(\x0e\x32\x19.inferwire.v1.BuiltinToolH\x00\x12\x10\n\x06\x63ustom\x18\x02 \x01(\tH\x00\x42\x06\n\x04name\"\xbf\x01\n\x0eToolDefinition\x12)\n\ttool_name\x18\x01 \x01(\x0b\x32\x16.inferwire.v1.ToolName\x12\x18\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x32\n\nparameters\x18\x03 \x01(\x0b\x32\x1c.inferwire.v1.ToolParametersH\x00\x12\x1b\n\x11input_schema_json\x18\x04 \x01(\tH\x00\x42\x07\n\x05inputB\x0e\n\x0c_description\"G\n\x0eToolParameters\x12\x35\n\nparameters\x18\x01 \x03(\x0b\x32!.inferwire.v1.ToolParamDefinition\"\xb1\x01\n\x13ToolParamDefinition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nparam_type\x18\x02 \x01(\t\x12\x18\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08required\x18\x04 \x01(\x08H\x01\x88\x01\x01\x12\x19\n\x0c\x64\x65\x66\x61ult_json\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\x0e\n\x0c_descriptionB\x0b\n\t_requiredB\x0f\n\r_default_json\"\xd4\x01\n\x08ToolCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12)\n\ttool_name\x18\x02 \x01(\x0b\x32\x16.inferwire.v1.ToolName\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\x12.\n\x07verdict\x18\x04 \x01(\x0e\x32\x1d.inferwire.v1.ToolCallVerdict\x12\x14\n\x07problem\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08raw_text\x18\x06 \x01(\tH\x01\x88\x01\x01\x42\n\n\x08_problemB\x0b\n\t_raw_text\"\xa9\x02\n\nToolConfig\x12(\n\x04mode\x18\x01 \x01(\x0e\x32\x18.inferwire.v1.ToolChoiceH\x00\x12&\n\x04tool\x18\x02 \x01(\x0b\x32\x16.inferwire.v1.ToolNameH\x00\x12:\n\x12tool_prompt_format\x18\x03 \x01(\x0e\x32\x1e.inferwire.v1.ToolPromptFormat\x12\x44\n\x17system_message_behavior\x18\x04 \x01(\x0e\x32#.inferwire.v1.SystemMessageBehavior\x12 \n\x13parallel_tool_calls\x18\x05 \x01(\x08H\x01\x88\x01\x01\x42\r\n\x0btool_choiceB\x16\n\x14_parallel_tool_calls*\xa8\x01\n\x0b\x42uiltinTool\x12\x1c\n\x18\x42UILTIN_TOOL_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x42UILTIN_TOOL_BRAVE_SEARCH\x10\x01\x12\x1e\n\x1a\x42UILTIN_TOOL_WOLFRAM_ALPHA\x10\x02\x12\x19\n\x15\x42UILTIN_TOOL_PHOTOGEN\x10\x03\x12!\n\x1d\x42UILTIN_TOOL_CODE_INTERPRETER\x10\x04*\xe2\x01\n\x0fToolCallVerdict\x12!\n\x1dTOOL_CALL_VERDICT_UNSPECIFIED\x10\x00\x12\x1e\n\x1aTOOL_CALL_VERDICT_COMPLETE\x10\x01\x12\x1f\n\x1bTOOL_CALL_VERDICT_TRUNCATED\x10\x02\x12\x1f\n\x1bTOOL_CALL_VERDICT_MALFORMED\x10\x03\x12&\n\"TOOL_CALL_VERDICT_SCHEMA_VIOLATION\x10\x04\x12\"\n\x1eTOOL_CALL_VERDICT_UNKNOWN_TOOL\x10\x05*o\n\nToolChoice\x12\x1b\n\x17TOOL_CHOICE_UNSPECIFIED\x10\x00\x12\x14\n\x10TOOL_CHOICE_AUTO\x10\x01\x12\x18\n\x14TOOL_CHOICE_REQUIRED\x10\x02\x12\x14\n\x10TOOL_CHOICE_NONE\x10\x03*\x9c\x01\n\x10ToolPromptFormat\x12\"\n\x1eTOOL_PROMPT_FORMAT_UNSPECIFIED\x10\x00\x12\x1b\n\x17TOOL_PROMPT_FORMAT_JSON\x10\x01\x12#\n\x1fTOOL_PROMPT_FORMAT_FUNCTION_TAG\x10\x02\x12\"\n\x1eTOOL_PROMPT_FORMAT_PYTHON_LIST\x10\x03*\x89\x01\n\x15SystemMessageBehavior\x12\'\n#SYSTEM_MESSAGE_BEHAVIOR_UNSPECIFIED\x10\x00\x12\"\n\x1eSYSTEM_MESSAGE_BEHAVIOR_APPEND\x10\x01\x12#\n\x1fSYSTEM_MESSAGE_BEHAVIOR_REPLACE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18inferwire/v1/tools.proto\x12\x0cinferwire.v1\"R\n\x08ToolName\x12,\n\x07\x62uiltin\x18\x01 \x01(\x0e\x32\x19.inferwire.v1.BuiltinToolH\x00\x12\x10\n\x06\x63ustom\x18\x02 \x01(\tH\x00\x42\x06\n\x04name\"\xbf\x01\n\x0eToolDefinition\x12)\n\ttool_name\x18\x01 \x01(\x0b\x32\x16.inferwire.v1.ToolName\x12\x18\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x32\n\nparameters\x18\x03 \x01(\x0b\x32\x1c.inferwire.v1.ToolParametersH\x00\x12\x1b\n\x11input_schema_json\x18\x04 \x01(\tH\x00\x42\x07\n\x05inputB\x0e\n\x0c_description\"G\n\x0eToolParameters\x12\x35\n\nparameters\x18\x01 \x03(\x0b\x32!.inferwire.v1.ToolParamDefinition\"\xb1\x01\n\x13ToolParamDefinition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nparam_type\x18\x02 \x01(\t\x12\x18\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08required\x18\x04 \x01(\x08H\x01\x88\x01\x01\x12\x19\n\x0c\x64\x65\x66\x61ult_json\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\x0e\n\x0c_descriptionB\x0b\n\t_requiredB\x0f\n\r_default_json\"\xe7\x01\n\x08ToolCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12.\n\ttool_name\x18\x02 \x01(\x0b\x32\x16.inferwire.v1.ToolNameH\x00\x88\x01\x01\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\x12.\n\x07verdict\x18\x04 \x01(\x0e\x32\x1d.inferwire.v1.ToolCallVerdict\x12\x14\n\x07problem\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08raw_text\x18\x06 \x01(\tH\x02\x88\x01\x01\x42\x0c\n\n_tool_nameB\n\n\x08_problemB\x0b\n\t_raw_text\"\xb1\x02\n\nToolConfig\x12*\n\x06\x63hoice\x18\x01 \x01(\x0e\x32\x18.inferwire.v1.ToolChoiceH\x00\x12,\n\nnamed_tool\x18\x02 \x01(\x0b\x32\x16.inferwire.v1.ToolNameH\x00\x12:\n\x12tool_prompt_format\x18\x03 \x01(\x0e\x32\x1e.inferwire.v1.ToolPromptFormat\x12\x44\n\x17system_message_behavior\x18\x04 \x01(\x0e\x32#.inferwire.v1.SystemMessageBehavior\x12 \n\x13parallel_tool_calls\x18\x05 \x01(\x08H\x01\x88\x01\x01\x42\r\n\x0btool_choiceB\x16\n\x14_parallel_tool_calls*\xa8\x01\n\x0b\x42uiltinTool\x12\x1c\n\x18\x42UILTIN_TOOL_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x42UILTIN_TOOL_BRAVE_SEARCH\x10\x01\x12\x1e\n\x1a\x42UILTIN_TOOL_WOLFRAM_ALPHA\x10\x02\x12\x19\n\x15\x42UILTIN_TOOL_PHOTOGEN\x10\x03\x12!\n\x1d\x42UILTIN_TOOL_CODE_INTERPRETER\x10\x04*\xe2\x01\n\x0fToolCallVerdict\x12!\n\x1dTOOL_CALL_VERDICT_UNSPECIFIED\x10\x00\x12\x1e\n\x1aTOOL_CALL_VERDICT_COMPLETE\x10\x01\x12\x1f\n\x1bTOOL_CALL_VERDICT_TRUNCATED\x10\x02\x12\x1f\n\x1bTOOL_CALL_VERDICT_MALFORMED\x10\x03\x12&\n\"TOOL_CALL_VERDICT_SCHEMA_VIOLATION\x10\x04\x12\"\n\x1eTOOL_CALL_VERDICT_UNKNOWN_TOOL\x10\x05*o\n\nToolChoice\x12\x1b\n\x17TOOL_CHOICE_UNSPECIFIED\x10\x00\x12\x14\n\x10TOOL_CHOICE_AUTO\x10\x01\x12\x18\n\x14TOOL_CHOICE_REQUIRED\x10\x02\x12\x14\n\x10TOOL_CHOICE_NONE\x10\x03*\x9c\x01\n\x10ToolPromptFormat\x12\"\n\x1eTOOL_PROMPT_FORMAT_UNSPECIFIED\x10\x00\x12\x1b\n\x17TOOL_PROMPT_FORMAT_JSON\x10\x01\x12#\n\x1fTOOL_PROMPT_FORMAT_FUNCTION_TAG\x10\x02\x12\"\n\x1eTOOL_PROMPT_FORMAT_PYTHON_LIST\x10\x03*\x89\x01\n\x15SystemMessageBehavior\x12\'\n#SYSTEM_MESSAGE_BEHAVIOR_UNSPECIFIED\x10\x00\x12\"\n\x1eSYSTEM_MESSAGE_BEHAVIOR_APPEND\x10\x01\x12#\n\x1fSYSTEM_MESSAGE_BEHAVIOR_REPLACE\x10\x02\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferwire.v1.tools_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_BUILTINTOOL']._serialized_start=1089
-  _globals['_BUILTINTOOL']._serialized_end=1257
-  _globals['_TOOLCALLVERDICT']._serialized_start=1260
-  _globals['_TOOLCALLVERDICT']._serialized_end=1486
-  _globals['_TOOLCHOICE']._serialized_start=1488
-  _globals['_TOOLCHOICE']._serialized_end=1599
-  _globals['_TOOLPROMPTFORMAT']._serialized_start=1602
-  _globals['_TOOLPROMPTFORMAT']._serialized_end=1758
-  _globals['_SYSTEMMESSAGEBEHAVIOR']._serialized_start=1761
-  _globals['_SYSTEMMESSAGEBEHAVIOR']._serialized_end=1898
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'P\001Z\030inferwire/v1;inferwirev1'
+  _globals['_BUILTINTOOL']._serialized_start=1116
+  _globals['_BUILTINTOOL']._serialized_end=1284
+  _globals['_TOOLCALLVERDICT']._serialized_start=1287
+  _globals['_TOOLCALLVERDICT']._serialized_end=1513
+  _globals['_TOOLCHOICE']._serialized_start=1515
+  _globals['_TOOLCHOICE']._serialized_end=1626
+  _globals['_TOOLPROMPTFORMAT']._serialized_start=1629
+  _globals['_TOOLPROMPTFORMAT']._serialized_end=1785
+  _globals['_SYSTEMMESSAGEBEHAVIOR']._serialized_start=1788
+  _globals['_SYSTEMMESSAGEBEHAVIOR']._serialized_end=1925
   _globals['_TOOLNAME']._serialized_start=42
   _globals['_TOOLNAME']._serialized_end=124
   _globals['_TOOLDEFINITION']._serialized_start=127
@@ -50,7 +51,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOLPARAMDEFINITION']._serialized_start=394
   _globals['_TOOLPARAMDEFINITION']._serialized_end=571
   _globals['_TOOLCALL']._serialized_start=574
-  _globals['_TOOLCALL']._serialized_end=786
-  _globals['_TOOLCONFIG']._serialized_start=789
-  _globals['_TOOLCONFIG']._serialized_end=1086
+  _globals['_TOOLCALL']._serialized_end=805
+  _globals['_TOOLCONFIG']._serialized_start=808
+  _globals['_TOOLCONFIG']._serialized_end=1113
 # @@protoc_insertion_point(module_scope)

@@ -363,18 +363,22 @@ class ToolCall(_message.Message):
         problem: _builtins.str | None = ...,
         raw_text: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_problem", b"_problem", "_raw_text", b"_raw_text", "problem", b"problem", "raw_text", b"raw_text", "tool_name", b"tool_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_problem", b"_problem", "_raw_text", b"_raw_text", "_tool_name", b"_tool_name", "problem", b"problem", "raw_text", b"raw_text", "tool_name", b"tool_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_problem", b"_problem", "_raw_text", b"_raw_text", "arguments_json", b"arguments_json", "call_id", b"call_id", "problem", b"problem", "raw_text", b"raw_text", "tool_name", b"tool_name", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_problem", b"_problem", "_raw_text", b"_raw_text", "_tool_name", b"_tool_name", "arguments_json", b"arguments_json", "call_id", b"call_id", "problem", b"problem", "raw_text", b"raw_text", "tool_name", b"tool_name", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__problem: _TypeAlias = _typing.Literal["problem"]  # noqa: Y015
     _WhichOneofArgType__problem: _TypeAlias = _typing.Literal["_problem", b"_problem"]  # noqa: Y015
     _WhichOneofReturnType__raw_text: _TypeAlias = _typing.Literal["raw_text"]  # noqa: Y015
     _WhichOneofArgType__raw_text: _TypeAlias = _typing.Literal["_raw_text", b"_raw_text"]  # noqa: Y015
+    _WhichOneofReturnType__tool_name: _TypeAlias = _typing.Literal["tool_name"]  # noqa: Y015
+    _WhichOneofArgType__tool_name: _TypeAlias = _typing.Literal["_tool_name", b"_tool_name"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__problem) -> _WhichOneofReturnType__problem | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__raw_text) -> _WhichOneofReturnType__raw_text | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tool_name) -> _WhichOneofReturnType__tool_name | None: ...
 
 Global___ToolCall: _TypeAlias = ToolCall  # noqa: Y015
 
@@ -384,12 +388,12 @@ class ToolConfig(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    MODE_FIELD_NUMBER: _builtins.int
-    TOOL_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
+    NAMED_TOOL_FIELD_NUMBER: _builtins.int
     TOOL_PROMPT_FORMAT_FIELD_NUMBER: _builtins.int
     SYSTEM_MESSAGE_BEHAVIOR_FIELD_NUMBER: _builtins.int
     PARALLEL_TOOL_CALLS_FIELD_NUMBER: _builtins.int
-    mode: Global___ToolChoice.ValueType
+    choice: Global___ToolChoice.ValueType
     """One of the modes."""
     tool_prompt_format: Global___ToolPromptFormat.ValueType
     """The dialect of calls."""
@@ -398,25 +402,25 @@ class ToolConfig(_message.Message):
     parallel_tool_calls: _builtins.bool
     """Whether one answer may hold several calls. Unset means true; false allows at most one."""
     @_builtins.property
-    def tool(self) -> Global___ToolName:
+    def named_tool(self) -> Global___ToolName:
         """The model must call this tool. INVALID_ARGUMENT when the request doesn't list it."""
 
     def __init__(
         self,
         *,
-        mode: Global___ToolChoice.ValueType = ...,
-        tool: Global___ToolName | None = ...,
+        choice: Global___ToolChoice.ValueType = ...,
+        named_tool: Global___ToolName | None = ...,
         tool_prompt_format: Global___ToolPromptFormat.ValueType = ...,
         system_message_behavior: Global___SystemMessageBehavior.ValueType = ...,
         parallel_tool_calls: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "mode", b"mode", "parallel_tool_calls", b"parallel_tool_calls", "tool", b"tool", "tool_choice", b"tool_choice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "choice", b"choice", "named_tool", b"named_tool", "parallel_tool_calls", b"parallel_tool_calls", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "mode", b"mode", "parallel_tool_calls", b"parallel_tool_calls", "system_message_behavior", b"system_message_behavior", "tool", b"tool", "tool_choice", b"tool_choice", "tool_prompt_format", b"tool_prompt_format"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "choice", b"choice", "named_tool", b"named_tool", "parallel_tool_calls", b"parallel_tool_calls", "system_message_behavior", b"system_message_behavior", "tool_choice", b"tool_choice", "tool_prompt_format", b"tool_prompt_format"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__parallel_tool_calls: _TypeAlias = _typing.Literal["parallel_tool_calls"]  # noqa: Y015
     _WhichOneofArgType__parallel_tool_calls: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls"]  # noqa: Y015
-    _WhichOneofReturnType_tool_choice: _TypeAlias = _typing.Literal["mode", "tool"]  # noqa: Y015
+    _WhichOneofReturnType_tool_choice: _TypeAlias = _typing.Literal["choice", "named_tool"]  # noqa: Y015
     _WhichOneofArgType_tool_choice: _TypeAlias = _typing.Literal["tool_choice", b"tool_choice"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__parallel_tool_calls) -> _WhichOneofReturnType__parallel_tool_calls | None: ...

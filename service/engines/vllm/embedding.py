@@ -8,7 +8,7 @@ from typing import Any
 from vllm.inputs.engine import tokens_input
 from vllm.pooling_params import PoolingParams
 
-from service.api.models import Model, ModelCapabilities, ModelLimits, ModelType
+from service.api.models import Model, ModelCapabilities, ModelLimits, ModelState, ModelType
 from service.engines.vllm.core import EngineCore, EngineHost, loading, translated
 from service.engines.vllm.language import PROVIDER_ID, WARM_UP_TEXT
 from service.errors import EngineFailed
@@ -83,6 +83,8 @@ class VllmEmbeddingEngine:
     def _loaded(self, config: Any) -> Model:
         """The model's description, with what is known once it is loaded."""
         facts = {
+            "state": ModelState.READY,
+            "embedding_dimension": config.get_hidden_size(),
             "metadata": {"context_length": config.max_model_len, "embedding_dimension": config.get_hidden_size()},
             "capabilities": ModelCapabilities(
                 output_dimension=bool(config.is_matryoshka),

@@ -8,7 +8,7 @@ from typing import Any
 from vllm.inputs.engine import tokens_input
 from vllm.sampling_params import SamplingParams
 
-from service.api.models import Model, ModelCapabilities, ModelLimits, ModelType
+from service.api.models import Model, ModelCapabilities, ModelLimits, ModelState, ModelType
 from service.api.response_format import ResponseFormatType
 from service.api.sampling import TokenLogProbs
 from service.decoding.plan import ModelBounds
@@ -124,6 +124,7 @@ class VllmLanguageEngine:
     def _loaded(self) -> Model:
         """The model's description, with what is known once it is loaded."""
         facts = {
+            "state": ModelState.READY,
             "metadata": {"context_length": self.bounds.context_length},
             "capabilities": ModelCapabilities(
                 chat=self.renderer.can_chat,
@@ -143,9 +144,10 @@ class VllmLanguageEngine:
 def _finish(request: GenerationRequest, completion: Any) -> Finish:
     match completion.finish_reason:
         case "stop":
-            return Finish(FinishReason.STOP, by_stop_string=completion.stop_reason in request.plan.stop)
+            stop = completion.stop_reason
+            return Finish(FinishReason.STOP, stop if isinstance(stop, str) else None)
         case "length":
-            return Finish(FinishReason.LENGTH, by_stop_string=False)
+            return Finish(FinishReason.LENGTH)
         case "abort":
             raise AbortedByServer("The engine gave the request up.", retry_after_s=RETRY_AFTER_FAILURE_S)
         case _:

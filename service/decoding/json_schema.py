@@ -62,7 +62,7 @@ SCHEMA_KEYWORDS = frozenset({"additionalProperties", "items", "propertyNames", "
 SCHEMA_LIST_KEYWORDS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 SCHEMA_MAP_KEYWORDS = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 
-# What says something about values of one type only. The decoder infers the type from some of them, where it isn't given.
+# What speaks of values of one type only. The decoder infers the type from some of them, where it isn't given.
 KEYWORDS_OF_TYPES = {
     "string": frozenset({"minLength", "maxLength", "pattern", "format"}),
     "number": frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}),
@@ -277,7 +277,9 @@ class References:
 
 def _sub_schemas(schema: dict[str, Any], place: str) -> Iterator[tuple[str, Any]]:
     for keyword, value in schema.items():
-        if keyword in SCHEMA_KEYWORDS:
+        if keyword == "propertyNames" and isinstance(value, dict) and not DECISIVE & value.keys():
+            yield f"{place}.{keyword}", {"type": "string"} | value
+        elif keyword in SCHEMA_KEYWORDS:
             yield f"{place}.{keyword}", value
         elif keyword in SCHEMA_LIST_KEYWORDS:
             yield from ((f"{place}.{keyword}[{index}]", item) for index, item in enumerate(value))

@@ -25,6 +25,7 @@ from service.api.response_format import (
 from service.client import Client
 from service.errors import InvalidConstraint, InvalidField
 from tests.conformance.calls import Answer, answer, chat, completion, streamed
+from tests.conformance.conftest import Served
 
 pytestmark = pytest.mark.real_model
 
@@ -63,10 +64,6 @@ def matches(pattern: str) -> Callable[[str], object]:
         assert re.fullmatch(pattern, text)
 
     return check
-
-
-def is_json_object(text: str) -> None:
-    assert isinstance(json.loads(text), dict)
 
 
 WORD = {"type": "string", "pattern": "^[a-z]{1,8}$"}
@@ -135,7 +132,6 @@ SHAPES: dict[str, tuple[ResponseFormat, Callable[[str], object]]] = {
         ChoiceResponseFormat(choices=("🦊🐻", "👩‍👩‍👧", '日本語 & "quotes" \\ \n')),  # fmt: skip
         matches('🦊🐻|👩‍👩‍👧|日本語 & "quotes" \\\\ \n'),  # fmt: skip
     ),
-    "any object": (JsonObjectResponseFormat(), is_json_object),
 }
 LOW = {"max_tokens": 120, "top_logprobs": 0}
 
@@ -146,7 +142,6 @@ async def four_ways(client: Client, shape: ResponseFormat, **options: Any) -> li
     return await asyncio.gather(*(way(client, request) for request in requests for way in (answer, streamed)))
 
 
-# The reference's own example is the last word of the model in these two; bounded, since a small model may babble.
 @pytest.mark.parametrize(("shape", "check"), SHAPES.values(), ids=SHAPES)
 async def test_answers_have_the_shape(client: Client, shape: ResponseFormat, check: Callable[[str], object]) -> None:
     for found in await four_ways(client, shape):
@@ -155,11 +150,20 @@ async def test_answers_have_the_shape(client: Client, shape: ResponseFormat, che
         check(found.text)
 
 
+async def test_any_object_is_an_object(client: Client, real: Served) -> None:
+    [close] = real.tokenizer.encode("}", add_special_tokens=False)  # made likely, as a small model goes on and on
+    for found in await four_ways(client, JsonObjectResponseFormat(), logit_bias={close: 20.0}):
+        assert found.outcome is ConstraintOutcome.SATISFIED, found.text
+        assert isinstance(json.loads(found.text), dict)
+
+
 @pytest.mark.parametrize("name", ["emoji and kana", "a choice of characters that are several tokens"])
 async def test_characters_split_over_tokens_arrive_whole(client: Client, name: str) -> None:
     shape, _ = SHAPES[name]
-    by_completion, streamed_completion, by_chat, streamed_chat = await four_ways(client, shape)
-    for once, again in ((by_completion, streamed_completion), (by_chat, streamed_chat)):
+    for ask in (completion, chat):
+        request = ask("Write emoji.", **LOW, response_format=shape)
+        # One after the other: in a batch of another size the last bit of a number may differ, and with it the answer.
+        once, again = await answer(client, request), await streamed(client, request)
         assert (once.text, once.stop_reason, once.usage) == (again.text, again.stop_reason, again.usage)
         assert [p.token.token_id for p in once.logprobs] == [p.token.token_id for p in again.logprobs]
         spelled = b"".join(position.token.token_bytes for position in again.logprobs)
@@ -184,7 +188,7 @@ async def test_properties_come_in_the_order_of_the_schema(client: Client) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["definitions that recur", "a grammar", "a regular expression", "emoji and kana", "any object"]
+    "name", ["definitions that recur", "a grammar", "a regular expression", "emoji and kana"]
 )
 async def test_too_small_a_budget_is_told_as_truncated(client: Client, name: str) -> None:
     shape, _ = SHAPES[name]

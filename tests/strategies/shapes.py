@@ -45,6 +45,7 @@ from service.api.models import (
     Model,
     ModelCapabilities,
     ModelLimits,
+    ModelState,
     ModelType,
 )
 from service.api.response_format import (
@@ -267,6 +268,7 @@ chat_responses = st.builds(
     usage=usages,
     timings=timings,
     constraint_outcome=constraint_outcomes,
+    stop_string=maybe(texts),
     model_id=texts,
     request_id=texts,
 )
@@ -287,6 +289,7 @@ completion_responses = st.builds(
     usage=usages,
     timings=timings,
     constraint_outcome=constraint_outcomes,
+    stop_string=maybe(texts),
     model_id=texts,
     request_id=texts,
 )
@@ -301,6 +304,7 @@ completes = st.builds(
     timings=timings,
     metrics=metrics,
     constraint_outcome=constraint_outcomes,
+    stop_string=maybe(texts),
 )
 chat_events = st.one_of(
     starts,
@@ -369,4 +373,6 @@ models = st.builds(
     limits=limits,
     quantization=maybe(quantizations),
     base_model_id=maybe(texts),
+    state=st.sampled_from(ModelState),
+    embedding_dimension=maybe(st.integers(0, INT32_MAX)),
 )

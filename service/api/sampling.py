@@ -13,6 +13,7 @@ Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Penalty: TypeAlias = Annotated[float, Field(ge=-2, le=2)]
 Bias: TypeAlias = Annotated[float, Field(ge=-100, le=100)]
 Count: TypeAlias = Annotated[int, Field(ge=0, le=INT32_MAX)]
+StopString: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
 TokenId: TypeAlias = Annotated[int, Field(ge=0, le=INT32_MAX)]
 
 
@@ -40,7 +41,7 @@ class SamplingParams(ApiModel):
     strategy: SamplingStrategy | None = None
     max_tokens: Count | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
-    stop: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(max_length=16)] = ()
+    stop: Annotated[tuple[StopString, ...], Field(max_length=16)] = ()
     stop_token_ids: Annotated[tuple[TokenId, ...], Field(max_length=64)] = ()
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -8,20 +8,23 @@ from service.settings import Settings
 from service.telemetry.logs import configure_logs
 
 EXIT_FAILED = 1
+IMPORT_STEP = "import the server"
 
 
 def serve_until_stopped(settings: Settings, output: OwnOutput, ready: Callable[[str], None]) -> int:
     """Serves, shows the steps of the start, calls `ready` with the address, and returns the exit code."""
-    # Imported here: it takes a while, and what it starts inherits where output goes.
-    from service.server.app import AddressInUse, run
-
     configure_logs(settings.log.level, settings.log.json_lines, output.stderr)
-    try:
-        with open_display(output.stdout) as progress:
+    with open_display(output.stdout) as progress:
+        progress.begin(IMPORT_STEP)
+        # Imported here: it takes seconds, and what it starts inherits where output goes.
+        from service.server.app import AddressInUse, run
+
+        progress.done(IMPORT_STEP)
+        try:
             return run(settings, progress, ready)
-    except AddressInUse as error:
-        print_line(output, f"error: {error}")
-        return EXIT_FAILED
+        except AddressInUse as error:
+            print_line(output, f"error: {error}")
+            return EXIT_FAILED
 
 
 def print_line(output: OwnOutput, line: str) -> None:

@@ -60,7 +60,8 @@ class ServerProcess:
         return psutil.Process(self.pid).children(recursive=True)
 
     def engine_processes(self) -> list[psutil.Process]:
-        return [process for process in self.descendants() if "EngineCore" in process.name() + process.cmdline()[0]]
+        """Those of engines, also while they still start and have no name of their own."""
+        return [p for p in self.descendants() if any(mark in _command_of(p) for mark in ("EngineCore", "spawn_main"))]
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -126,6 +127,13 @@ def without_settings(environment: Any) -> dict[str, str]:
 def alive(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
     """Those that still run. A zombie doesn't: it waits for a parent that may never ask."""
     return [process for process in processes if _runs(process)]
+
+
+def _command_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -41,3 +41,16 @@ def test_facts_given_to_an_error_are_its_own() -> None:
     error = Overloaded("Full.", metadata=facts, retry_after_s=1.5)
     facts["limit"] = "9"
     assert (str(error), error.metadata, error.retry_after_s) == ("Full.", {"limit": "8"}, 1.5)
+
+
+def test_an_error_seen_from_outside_is_the_same_error() -> None:
+    error = InvalidField("temperature", "Too hot.", metadata={"limit": "100"})
+    assert error.under("top_p").under("sampling_params") is error
+    assert error.metadata == {"limit": "100"}
+    assert str(error) == "sampling_params.top_p.temperature: Too hot."
+
+
+def test_a_violation_of_a_whole_message_gets_the_path_of_its_field() -> None:
+    assert str(InvalidField("", "One of text, items is required.").under("content")) == (
+        "content: One of text, items is required."
+    )

@@ -242,7 +242,7 @@ class References:
         elif reference is not None and not isinstance(self._target(reference), dict | bool):
             yield f"{place}.$ref", f"`{reference}` leads to no schema."
         elif self._circles(schema, set()):
-            yield place, "it leads back to itself before anything is written."
+            yield place, "it leads back to itself, or through too many references, before anything is written."
 
     def types_of_branches(self, schema: dict[str, Any], keyword: str) -> list[Any]:
         """The `type` of each branch, equal ones once."""
@@ -264,7 +264,7 @@ class References:
         """Whether a schema has to be followed for ever to know what it asks of a value."""
         if not isinstance(schema, dict) or id(schema) in self._sound:
             return False
-        if id(schema) in above:
+        if id(schema) in above or len(above) > MAX_DEPTH:
             return True
         branches = [branch for keyword in ("allOf", "anyOf", "oneOf") for branch in schema.get(keyword, ())]
         if "$ref" in schema:

@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -79,9 +80,11 @@ class _Scripted:
     limits: LimitSettings
     ready: bool = False
     failed: asyncio.Event = field(default_factory=asyncio.Event)
+    model: Model = field(init=False)
 
     async def start(self) -> None:
         self.ready = True
+        self.model = self.model.model_copy(update={"state": ModelState.READY})
 
     async def warm_up(self) -> None: ...
 
@@ -113,7 +116,7 @@ class ScriptedLanguageEngine(_Scripted):
             provider_resource_id="scripted",
             provider_id="scripted",
             model_type=ModelType.LLM,
-            state=ModelState.READY,
+            state=ModelState.LOADING,
             metadata={"context_length": CONTEXT_LENGTH},
             capabilities=ModelCapabilities(chat=True, response_formats=tuple(ResponseFormatType)),
             limits=ModelLimits(
@@ -139,7 +142,8 @@ class ScriptedLanguageEngine(_Scripted):
 
     async def _steps(self, request: GenerationRequest, reply: Reply) -> AsyncGenerator[GenerationStep, None]:
         speech = _Speech(self.renderer.tokenizer, request)
-        for number, token_id in enumerate(self._token_ids(reply.text)):
+        # Over and over, for as long as min_tokens doesn't let it end.
+        for number, token_id in enumerate(cycle(self._token_ids(reply.text))):
             if number == reply.fail_after:
                 raise EngineFailed("The engine was told to fail.", retry_after_s=1.0)
             await asyncio.sleep(reply.step_s)
@@ -162,6 +166,7 @@ class _Speech:
         self._plan = request.plan
         self._end: int = tokenizer.pretrained.eos_token_id
         self._said = b""
+        self._said_before_stops = 0
         self._delivered = 0
         self._tokens = 0
 
@@ -185,18 +190,24 @@ class _Speech:
         return None
 
     def _finish_by_text(self) -> Finish | None:
-        found = [stop for stop in self._plan.stop if stop.encode() in self._said]
-        if found and self._tokens > self._plan.min_tokens:
-            return Finish(FinishReason.STOP, min(found, key=lambda stop: self._said.index(stop.encode())))
+        if self._tokens <= self._plan.min_tokens:
+            self._said_before_stops = len(self._said)
+        found = {stop: place for stop in self._plan.stop if (place := self._place_of(stop.encode())) >= 0}
+        if found:
+            return Finish(FinishReason.STOP, min(found, key=found.__getitem__))
         if self._tokens >= self._plan.max_tokens:
             return Finish(FinishReason.LENGTH)
         return None
+
+    def _place_of(self, stop: bytes) -> int:
+        """Where a stop string stands that ends behind the first min_tokens, or -1."""
+        return self._said.find(stop, max(0, self._said_before_stops - len(stop) + 1))
 
     def _new_text(self, finish: Finish | None) -> str:
         """What may be shown now: whole characters, and nothing that may become a stop string."""
         text = self._said.decode(errors="ignore")
         if finish and finish.stop_string:
-            text = text[: text.index(finish.stop_string)]
+            text = text[: text.index(finish.stop_string, self._delivered)]
         elif not finish:
             text = text[: max(0, len(text) - max((len(stop) - 1 for stop in self._plan.stop), default=0))]
         new = text[self._delivered :]
@@ -237,7 +248,7 @@ class ScriptedEmbeddingEngine(_Scripted):
             provider_resource_id="scripted",
             provider_id="scripted",
             model_type=ModelType.EMBEDDING,
-            state=ModelState.READY,
+            state=ModelState.LOADING,
             metadata={"context_length": CONTEXT_LENGTH, "embedding_dimension": DIMENSION},
             embedding_dimension=DIMENSION,
             capabilities=ModelCapabilities(

@@ -77,7 +77,7 @@ def _tokenize(request: EmbeddingsRequest, engine: EmbeddingEngine) -> list[Embed
     prefix = engine.task_prefixes.by_task.get(request.task_type, "") if request.task_type else ""
     texts = [_text(item, index) for index, item in enumerate(request.contents)]
     truncation = request.text_truncation or TextTruncation.NONE
-    return [_input(engine, prefix + text, truncation, index) for index, text in enumerate(texts)]
+    return [_input(engine, prefix, text, truncation, index) for index, text in enumerate(texts)]
 
 
 def _text(item: InterleavedContentItem, index: int) -> str:
@@ -88,16 +88,18 @@ def _text(item: InterleavedContentItem, index: int) -> str:
     return item.text
 
 
-def _input(engine: EmbeddingEngine, text: str, truncation: TextTruncation, index: int) -> EmbeddingInput:
+def _input(engine: EmbeddingEngine, prefix: str, text: str, truncation: TextTruncation, index: int) -> EmbeddingInput:
     tokenizer = engine.tokenizer
     limit = engine.model.limits.context_length
-    if truncation is TextTruncation.NONE and tokenizer.surely_exceeds(text, limit):
+    if truncation is TextTruncation.NONE and tokenizer.surely_exceeds(prefix + text, limit):
         raise _text_too_long(index, f"more than {limit}", limit)
-    ids = tokenizer.encode_untrusted(text).token_ids
+    ids = tokenizer.encode_untrusted(prefix + text).token_ids
     around = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
     if truncation is TextTruncation.NONE and len(ids) + around > limit:
         raise _text_too_long(index, str(len(ids) + around), limit)
-    kept = _cut(ids, limit - around, truncation)
+    # The task's prefix is no part of the text that is cut from its start.
+    head = tokenizer.encode_untrusted(prefix).token_ids if truncation is TextTruncation.START else []
+    kept = _cut(ids, head, limit - around, truncation)
     return EmbeddingInput(tokenizer.prefix_ids + kept + tokenizer.suffix_ids, len(ids) + around)
 
 
@@ -109,8 +111,10 @@ def _text_too_long(index: int, tokens: str, limit: int) -> ContextLengthExceeded
     )
 
 
-def _cut(ids: list[int], room: int, truncation: TextTruncation) -> list[int]:
-    return ids[-room:] if truncation is TextTruncation.START else ids[:room]
+def _cut(ids: list[int], head: list[int], room: int, truncation: TextTruncation) -> list[int]:
+    if len(ids) <= room or truncation is not TextTruncation.START:
+        return ids[:room]
+    return head + ids[len(ids) - room + len(head) :]
 
 
 async def _embed_all(

@@ -16,6 +16,7 @@ from service.api.usage import MetricEvent, Timings, Usage
 from service.decoding.constraint import Constraint
 from service.decoding.plan import SamplingPlan
 from service.engines.base import Finish, FinishReason, GenerationRequest, GenerationStep, LanguageEngine
+from service.errors import InternalError
 from service.inference.logprobs import LogprobAligner
 from service.prompts.tokenizer import Prompt
 from service.telemetry.calls import Call
@@ -46,10 +47,14 @@ async def generate(
         incremental=incremental,
     )
     answer = AnswerInProgress(engine, plan, call)
+    finished = False
     async with aclosing(engine.generate(request)) as steps:
         async for step in steps:
+            finished = step.finish is not None
             for event in answer.take(step):
                 yield event
+    if not finished:
+        raise InternalError("The engine broke the answer off.")
 
 
 class AnswerInProgress:

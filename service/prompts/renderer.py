@@ -16,8 +16,9 @@ class Renderer:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        # Stands for a turn's content while the template runs. Random, so that nobody can write one.
-        self._nonce = secrets.token_hex(8)
+        # Stands for a turn's content while the template runs. Random, so that nobody can write one; of digits, which
+        # have no upper case.
+        self._nonce = f"{secrets.randbelow(10**16):016}"
         self._placeholder = re.compile(f"\ue000{self._nonce}:(\\d+)\ue001")
 
     @property
@@ -50,6 +51,8 @@ class Renderer:
             segments = self._fill(frame, attempt)
             if "".join(segment.text for segment in segments) == rendered:
                 return segments
+        if self._nonce in self._placeholder.sub("", frame):
+            raise UnsupportedByModel("messages", "The model's chat template doesn't keep messages apart.")
         return self._fill(frame, contents)
 
     def _mark(self, index: int) -> str:

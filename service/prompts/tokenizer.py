@@ -65,7 +65,7 @@ class Tokenizer:
         As long as no untrusted segment spells a control token, these are the ids of the joined text as a whole.
         """
         text = "".join(segment.text for segment in segments)
-        encoding = self._fast.encode(text, add_special_tokens=False)
+        encoding = _encoded(self._fast, text)
         offending = self._offending(segments, encoding)
         if not offending:
             return Prompt(text, encoding.ids, 0)
@@ -119,8 +119,13 @@ class Tokenizer:
         return frozenset(found)
 
     def _encode_plain(self, text: str) -> list[int]:
-        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
+        ids: list[int] = _encoded(self._plain, text).ids
         return ids
+
+
+def _encoded(tokenizer: FastTokenizer, text: str) -> Any:
+    """As a batch of one: `encode` would hold the interpreter's lock, and with it every other call, all along."""
+    return tokenizer.encode_batch([text], add_special_tokens=False)[0]
 
 
 def _runs(segments: Sequence[Segment], offending: frozenset[int]) -> Iterator[Segment | list[Segment]]:
@@ -147,8 +152,8 @@ def _bare(serialized: str) -> FastTokenizer:
 
 
 def _is_control(added_token: str) -> bool:
-    """Every added token is, special or not, but for the indentation and empty lines that some models add as such."""
-    return not set(added_token) <= {" ", "\t", "\n", "\r", WORD_START}
+    """Every added token is, special or not, but for the characters and the indentation that some models add as such."""
+    return len(added_token) > 1 and not set(added_token) <= {" ", "\t", "\n", "\r", WORD_START}
 
 
 def _without_control_tokens(tokenizer: FastTokenizer) -> FastTokenizer:

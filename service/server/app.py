@@ -17,6 +17,7 @@ from service.server.lifecycle import Lifecycle
 from service.server.progress import Progress
 from service.settings import EngineKind, ModelSettings, Settings
 
+IMPORT_STEP = "import the engines"
 HEALTH_NAME = "grpc.health.v1.Health"
 # A request a little too large gets an answer that says so; one far too large is cut off by the transport.
 TRANSPORT_MARGIN = 4
@@ -34,7 +35,20 @@ def run(settings: Settings, progress: Progress, ready: Callable[[str], None]) ->
 
 
 async def serve(settings: Settings, progress: Progress, ready: Callable[[str], None]) -> int:
+    progress.begin(IMPORT_STEP)
     engines = build_engines(settings)
+    progress.done(IMPORT_STEP)
+    lifecycle = await assemble(settings, engines, progress, ready)
+    exit_code = await lifecycle.run()
+    if not lifecycle.loaded:
+        _end_child_processes()
+    return exit_code
+
+
+async def assemble(
+    settings: Settings, engines: Sequence[Engine], progress: Progress, ready: Callable[[str], None]
+) -> Lifecycle:
+    """A server of these engines that is bound to its address and not started."""
     in_flight = InFlight()
     health = Health(SERVICE_NAMES)
     server = grpc.aio.server(
@@ -45,20 +59,16 @@ async def serve(settings: Settings, progress: Progress, ready: Callable[[str], N
     await health.add_to(server)
     if settings.server.reflection:
         reflection.enable_server_reflection((*SERVICE_NAMES, HEALTH_NAME, reflection.SERVICE_NAME), server)
-    address = _bind(server, settings.server.address)
-    lifecycle = Lifecycle(
+    return Lifecycle(
         server,
         health,
         engines,
         in_flight,
+        address=_bind(server, settings.server.address),
         grace_s=settings.server.grace_s,
         progress=progress,
-        ready=lambda: ready(address),
+        ready=ready,
     )
-    exit_code = await lifecycle.run()
-    if not lifecycle.loaded:
-        _end_child_processes()
-    return exit_code
 
 
 def build_engines(settings: Settings) -> list[Engine]:

@@ -127,6 +127,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             yield
         except InferwireError as known:
             error = known
+            if isinstance(known, InternalError):
+                logger.exception("A call failed by a defect", extra={"method": method})
         except Exception:
             logger.exception("A call failed for an unknown reason", extra={"method": method})
             error = InternalError("The server failed. The request id finds the reason in its log.")

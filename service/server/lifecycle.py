@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 EXIT_OK = 0
 EXIT_FAILED = 1
+SETTLE_S = 0.5
 
 
 class Lifecycle:
@@ -33,14 +34,16 @@ class Lifecycle:
         engines: Sequence[Engine],
         in_flight: InFlight,
         *,
+        address: str,
         grace_s: float,
         progress: Progress,
-        ready: Callable[[], None],
+        ready: Callable[[str], None],
     ) -> None:
         self._server = server
         self._health = health
         self._engines = engines
         self._in_flight = in_flight
+        self.address = address
         self._grace_s = grace_s
         self._progress = progress
         self._ready = ready
@@ -86,11 +89,14 @@ class Lifecycle:
             for failure in failures.exceptions:
                 logger.error("%s", failure)
                 logger.debug("The reason", exc_info=failure.__cause__)
+        except* Exception as failures:
+            failed = True
+            logger.error("A model could not be loaded", exc_info=failures)
         if failed:
             return
         self.loaded = True
         await self._health.set_serving(True)
-        self._ready()
+        self._ready(self.address)
         await self._first_failure()
         logger.error("An engine died")
 
@@ -124,13 +130,20 @@ class Lifecycle:
     async def _shut_down(self) -> None:
         logger.info("Stopping", extra={"in_flight": self._in_flight.count})
         await self._health.set_serving(False)
-        hurry = asyncio.create_task(self._hurry.wait())
         finish = asyncio.create_task(self._server.stop(self._grace_s))
-        await asyncio.wait((hurry, finish), return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
+        sooner = [asyncio.create_task(self._hurry.wait()), asyncio.create_task(self._calls_finished())]
+        await asyncio.wait((finish, *sooner), return_when=asyncio.FIRST_COMPLETED)
+        for task in sooner:
+            task.cancel()
         if not finish.done():
             await self._server.stop(0)
         await finish
         await self._in_flight.wait_for_none()
         await asyncio.gather(*(engine.stop() for engine in self._engines))
         logger.info("Stopped")
+
+    async def _calls_finished(self) -> None:
+        """Returns when no call of our own services is left: gRPC would also wait for those who watch our health."""
+        await asyncio.sleep(SETTLE_S)  # a call that has just arrived is counted by then
+        await self._in_flight.wait_for_none()
+        await asyncio.sleep(SETTLE_S)  # the last answer is on its way

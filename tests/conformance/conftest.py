@@ -33,7 +33,7 @@ class Served:
     embedder: str = EMBEDDER
 
     def text_of(self, tokens: int, first: int = 0) -> str:
-        """A text of so many tokens, special ones not counted: a window, from the token `first` on, of an endless text."""
+        """A text of so many tokens, special ones not counted: a window, from `first` on, of an endless text."""
         pieces = self.one_token_texts
         return self.separator.join(pieces[i % len(pieces)] for i in range(first, first + tokens))
 

@@ -134,9 +134,9 @@ async def test_usage_counts_a_completion_s_prompt_as_the_tokenizer_does(client: 
 async def test_more_minimum_than_maximum_is_refused_before_any_event(client: Client, ask: Ask) -> None:
     request = ask("Hi", max_tokens=2, min_tokens=3)
     stream = client.stream_chat if ask is chat else client.stream_completion
-    with pytest.raises(InvalidField, match="sampling_params.min_tokens"):
+    with pytest.raises(InvalidField, match=r"sampling_params\.min_tokens"):
         await anext(stream(request))
-    with pytest.raises(InvalidField, match="sampling_params.min_tokens"):
+    with pytest.raises(InvalidField, match=r"sampling_params\.min_tokens"):
         await answer(client, request)
 
 

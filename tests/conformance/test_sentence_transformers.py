@@ -28,7 +28,7 @@ SENTENCES = (
     "Le ciel est bleu.",
     "Der Himmel über Köln ist grau.",
     "El niño comió piñas mañana.",
-    "Небо голубое.",
+    "Небо голубое.",  # noqa: RUF001
     "空は青い。",
     "天空是蓝色的。",
     "하늘은 파랗다.",
@@ -52,8 +52,8 @@ SENTENCES = (
     "https://example.com/a/b?c=d&e=f#g",
     "someone@example.com",
     "C:\\Windows\\System32",
-    "[CLS] is only text here",
-    "and so is [SEP], or <s>",
+    "[brackets] (parentheses) {braces} <angles>",
+    "1 < 2 && 3 > 2 || !true",
     "antidisestablishmentarianism",
     "x" * 150,
     "word " * 100,
@@ -98,6 +98,12 @@ async def test_every_text_has_the_same_vector(client: Client, reference: np.ndar
     assert found.shape == (50, DIMENSION)
     apart = [text for text, cosine in zip(SENTENCES, cosines(found, reference), strict=True) if cosine < 0.9999]
     assert apart == []
+
+
+async def test_control_tokens_that_a_text_spells_are_text(client: Client) -> None:
+    spelled, spaced = "a [SEP] b", "a [ SEP ] b"
+    response = await client.embed(embeddings(spelled, spaced))
+    assert response.embeddings[0].used_tokens == response.embeddings[1].used_tokens
 
 
 async def test_every_vector_has_length_1(client: Client) -> None:

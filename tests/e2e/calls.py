@@ -1,0 +1,43 @@
+"""Calls that last, and what goes on around them."""
+
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from service.api.chat import ChatCompletionRequest
+from service.api.completion import CompletionRequest
+from service.api.content import TextContentItem
+from service.api.embeddings import EmbeddingsRequest
+from service.api.messages import UserMessage
+from service.api.sampling import SamplingParams
+from tests.serving import EMBEDDER, LLM
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+SERVICES = ("", "inferwire.v1.InferenceService", "inferwire.v1.ModelService", "inferwire.v1.AdminService")
+
+
+def lasting(tokens: int) -> dict[str, Any]:
+    """Sampling that ends after so many tokens, whatever the model thinks."""
+    return {"sampling_params": SamplingParams(max_tokens=tokens, min_tokens=tokens)}
+
+
+def chat(text: str = "Tell me a story.", tokens: int = 8) -> ChatCompletionRequest:
+    return ChatCompletionRequest(model_id=LLM, messages=(UserMessage(content=text),), **lasting(tokens))
+
+
+def completion(text: str = "Once upon a time", tokens: int = 8) -> CompletionRequest:
+    return CompletionRequest(model_id=LLM, content=text, **lasting(tokens))
+
+
+def embeddings(*texts: str) -> EmbeddingsRequest:
+    return EmbeddingsRequest(model_id=EMBEDDER, contents=tuple(TextContentItem(text=text) for text in texts))
+
+
+async def health_of(target: str, service: str = "") -> int:
+    async with grpc.aio.insecure_channel(target) as channel:
+        request = health_pb2.HealthCheckRequest(service=service)
+        answer = await health_pb2_grpc.HealthStub(channel).Check(request, wait_for_ready=True, timeout=30)
+        return int(answer.status)

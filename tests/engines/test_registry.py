@@ -1,0 +1,87 @@
+"""Finding the engine of a model, and saying why there is none."""
+
+import pytest
+
+from service.api.models import ModelState
+from service.engines.registry import Registry
+from service.engines.scripted import ScriptedEmbeddingEngine, ScriptedLanguageEngine
+from service.errors import EngineFailed, ModelNotFound, ModelNotReady, WrongModelType
+from service.settings import LimitSettings
+
+LIMITS = LimitSettings()
+
+
+@pytest.fixture
+def llm() -> ScriptedLanguageEngine:
+    return ScriptedLanguageEngine("llm", LIMITS)
+
+
+@pytest.fixture
+def embedder() -> ScriptedEmbeddingEngine:
+    return ScriptedEmbeddingEngine("embedder", LIMITS)
+
+
+@pytest.fixture
+def registry(llm: ScriptedLanguageEngine, embedder: ScriptedEmbeddingEngine) -> Registry:
+    return Registry([llm, embedder])
+
+
+async def test_an_engine_is_found_by_its_model(
+    registry: Registry, llm: ScriptedLanguageEngine, embedder: ScriptedEmbeddingEngine
+) -> None:
+    await llm.start()
+    await embedder.start()
+    assert registry.language_engine("llm") is llm
+    assert registry.embedding_engine("embedder") is embedder
+
+
+def test_models_are_told_in_the_order_of_the_settings_while_they_load(registry: Registry) -> None:
+    assert [(model.identifier, model.state) for model in registry.models()] == [
+        ("llm", ModelState.LOADING),
+        ("embedder", ModelState.LOADING),
+    ]
+
+
+async def test_a_model_whose_engine_died_has_failed(registry: Registry, llm: ScriptedLanguageEngine) -> None:
+    await llm.start()
+    assert registry.model("llm").state is ModelState.READY
+    llm.die()
+    assert registry.model("llm").state is ModelState.FAILED
+
+
+@pytest.mark.parametrize("find", [Registry.model, Registry.language_engine, Registry.embedding_engine])
+def test_an_unknown_model_is_told_with_the_known_ones(registry: Registry, find: object) -> None:
+    with pytest.raises(ModelNotFound, match=r"'x'.*embedder, llm") as refused:
+        find(registry, "x")
+    assert refused.value.metadata == {"known_models": "embedder,llm"}
+
+
+def test_an_unknown_model_of_a_server_without_any_is_told_so() -> None:
+    with pytest.raises(ModelNotFound, match="none"):
+        Registry([]).model("x")
+
+
+@pytest.mark.parametrize(
+    ("find", "model_id", "model_type"),
+    [(Registry.language_engine, "embedder", "embedding"), (Registry.embedding_engine, "llm", "llm")],
+)
+def test_a_model_of_the_other_type_is_refused_loaded_or_not(
+    registry: Registry, find: object, model_id: str, model_type: str
+) -> None:
+    with pytest.raises(WrongModelType) as refused:
+        find(registry, model_id)
+    assert refused.value.metadata == {"model_type": model_type}
+
+
+def test_a_model_that_loads_asks_for_patience(registry: Registry) -> None:
+    with pytest.raises(ModelNotReady, match="being loaded") as refused:
+        registry.language_engine("llm")
+    assert refused.value.retry_after_s
+
+
+async def test_a_dead_engine_is_told_as_such(registry: Registry, llm: ScriptedLanguageEngine) -> None:
+    await llm.start()
+    llm.die()
+    with pytest.raises(EngineFailed, match="died") as refused:
+        registry.language_engine("llm")
+    assert refused.value.retry_after_s

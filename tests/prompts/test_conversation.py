@@ -1,0 +1,104 @@
+"""Messages as turns: who speaks, what is joined, and what a model that only reads text can't be told."""
+
+import pytest
+
+from service.api.content import ImageContentItem, ImageUrl, TextContentItem
+from service.api.messages import CompletionMessage, Message, SystemMessage, ToolResponseMessage, UserMessage
+from service.api.response_format import JsonObjectResponseFormat, JsonSchemaResponseFormat, ResponseFormat
+from service.api.tools import BuiltinTool, ToolCall
+from service.errors import InvalidField, UnsupportedByModel
+from service.prompts.conversation import SCHEMA_REQUEST, Turn, turns_of
+
+HELLO = UserMessage(content="Hello?")
+PICTURE = ImageContentItem(source=ImageUrl(url="https://example.com/cat.png"))
+LOOK = (TextContentItem(text="Look: "), PICTURE)
+SCHEMA = '{"type": "integer"}'
+CALL = ToolCall(call_id="1", tool_name="add", arguments_json='{"a": 1, "b": 2.0}')
+
+
+@pytest.mark.parametrize(
+    ("messages", "turns"),
+    [
+        ([HELLO], [Turn("user", "Hello?")]),
+        ([SystemMessage(content="Be brief."), HELLO], [Turn("system", "Be brief."), Turn("user", "Hello?")]),
+        (
+            [SystemMessage(content="A"), HELLO, SystemMessage(content="B"), SystemMessage(content="C")],
+            [Turn("system", "A\nB\nC"), Turn("user", "Hello?")],
+        ),
+        ([HELLO, SystemMessage(content="A")], [Turn("system", "A"), Turn("user", "Hello?")]),
+        ([SystemMessage(content=""), HELLO], [Turn("system", ""), Turn("user", "Hello?")]),
+        ([UserMessage(content="Q", context="Facts.")], [Turn("user", "Q\n\nFacts.")]),
+        ([UserMessage(content="Q", context="")], [Turn("user", "Q\n\n")]),
+        ([UserMessage(content="")], [Turn("user", "")]),
+        ([UserMessage(content=(TextContentItem(text="a "), TextContentItem(text="b")))], [Turn("user", "a b")]),
+        ([HELLO, CompletionMessage(content="Hi.")], [Turn("user", "Hello?"), Turn("assistant", "Hi.")]),
+        ([HELLO, HELLO], [Turn("user", "Hello?"), Turn("user", "Hello?")]),
+        ([ToolResponseMessage(call_id="1", content="3")], [Turn("tool", "3")]),
+    ],
+)
+def test_messages_become_turns(messages: list[Message], turns: list[Turn]) -> None:
+    assert turns_of(messages) == turns
+
+
+def test_calls_of_the_history_are_written_as_the_model_wrote_them() -> None:
+    builtin = ToolCall(call_id="2", tool_name=BuiltinTool.BRAVE_SEARCH, arguments_json="")
+    (turn,) = turns_of([CompletionMessage(content="", tool_calls=(CALL, builtin))])
+    assert turn.content == (
+        '{"type": "function", "name": "add", "parameters": {"a": 1, "b": 2.0}}\n'
+        '{"type": "function", "name": "brave_search", "parameters": {}}'
+    )
+
+
+def test_text_before_a_call_stays_before_it() -> None:
+    (turn,) = turns_of([CompletionMessage(content="Let me see. ", tool_calls=(CALL,))])
+    assert turn.content.startswith('Let me see. {"type"')
+
+
+def test_a_call_of_the_history_without_a_tool_is_refused() -> None:
+    nameless = CALL.model_copy(update={"tool_name": None})
+    with pytest.raises(InvalidField) as refused:
+        turns_of([HELLO, CompletionMessage(content="", tool_calls=(CALL, nameless))])
+    assert [v.field for v in refused.value.violations] == ["messages[1].assistant.tool_calls[1].tool_name"]
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (UserMessage(content=LOOK), "messages[1].user.content.items.items[1].image"),
+        (UserMessage(content="Q", context=(PICTURE,)), "messages[1].user.context.items.items[0].image"),
+        (SystemMessage(content=LOOK), "messages[1].system.content.items.items[1].image"),
+        (ToolResponseMessage(call_id="1", content=LOOK), "messages[1].tool.content.items.items[1].image"),
+        (CompletionMessage(content=LOOK), "messages[1].assistant.content.items.items[1].image"),
+    ],
+)
+def test_an_image_is_refused_where_it_stands(message: Message, field: str) -> None:
+    with pytest.raises(UnsupportedByModel, match="read images") as refused:
+        turns_of([HELLO, message])
+    assert [violation.field for violation in refused.value.violations] == [field]
+
+
+@pytest.mark.parametrize("messages", [[SystemMessage(content="A")], [SystemMessage(content="A")] * 2])
+def test_instructions_alone_are_no_conversation(messages: list[Message]) -> None:
+    with pytest.raises(InvalidField) as refused:
+        turns_of(messages)
+    assert [violation.field for violation in refused.value.violations] == ["messages"]
+
+
+@pytest.mark.parametrize("describe", [None, True])
+def test_a_wanted_schema_is_told_behind_what_the_user_said_last(describe: bool | None) -> None:
+    shape = JsonSchemaResponseFormat(json_schema=SCHEMA, describe_in_prompt=describe)
+    first, last = turns_of([SystemMessage(content="A"), HELLO], shape)
+    assert (first, last) == (Turn("system", "A"), Turn("user", f"Hello?\n\n{SCHEMA_REQUEST}{SCHEMA}"))
+
+
+def test_after_another_speaker_the_schema_is_a_turn_of_the_users() -> None:
+    turns = turns_of([HELLO, CompletionMessage(content="Hi.")], JsonSchemaResponseFormat(json_schema=SCHEMA))
+    assert turns[1:] == [Turn("assistant", "Hi."), Turn("user", SCHEMA_REQUEST + SCHEMA)]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [None, JsonObjectResponseFormat(), JsonSchemaResponseFormat(json_schema=SCHEMA, describe_in_prompt=False)],
+)
+def test_otherwise_the_conversation_is_left_alone(shape: ResponseFormat | None) -> None:
+    assert turns_of([HELLO], shape) == [Turn("user", "Hello?")]

@@ -1,0 +1,43 @@
+"""Scripted engines that take their time, or fail, at the start."""
+
+import asyncio
+
+from service.engines.scripted import ScriptedLanguageEngine
+from tests.server.serving import LIMITS, LLM
+
+
+class SlowToLoad(ScriptedLanguageEngine):
+    """Loads and warms up when it is let to."""
+
+    def __init__(self, identifier: str = LLM) -> None:
+        super().__init__(identifier, LIMITS)
+        self.let_load = asyncio.Event()
+        self.let_warm_up = asyncio.Event()
+        self.let_warm_up.set()
+
+    async def start(self) -> None:
+        await self.let_load.wait()
+        await super().start()
+
+    async def warm_up(self) -> None:
+        await self.let_warm_up.wait()
+
+
+class FailsToLoad(ScriptedLanguageEngine):
+    def __init__(self, error: Exception, *, warming_up: bool = False) -> None:
+        super().__init__("broken", LIMITS)
+        self.error = error
+        self.warming_up = warming_up
+        self.stopped = False
+
+    async def start(self) -> None:
+        if not self.warming_up:
+            raise self.error
+        await super().start()
+
+    async def warm_up(self) -> None:
+        raise self.error
+
+    async def stop(self) -> None:
+        self.stopped = True
+        await super().stop()

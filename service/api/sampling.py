@@ -8,7 +8,7 @@ from pydantic import Field
 
 from service.api.base import INT32_MAX, ApiModel
 
-Temperature: TypeAlias = Annotated[float, Field(gt=0, le=100)]
+Temperature: TypeAlias = Annotated[float, Field(gt=0, le=2)]
 Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Penalty: TypeAlias = Annotated[float, Field(ge=-2, le=2)]
 Bias: TypeAlias = Annotated[float, Field(ge=-100, le=100)]

@@ -76,15 +76,18 @@ def plan_sampling(
 def check_prompt_length(field: str, prompt_tokens: int, context_length: int) -> None:
     """Raises ContextLengthExceeded for a prompt that leaves no room for a single token."""
     if prompt_tokens >= context_length:
-        raise prompt_too_long(field, str(prompt_tokens), context_length)
+        raise prompt_too_long(field, prompt_tokens, context_length)
 
 
-def prompt_too_long(field: str, tokens: str, context_length: int) -> ContextLengthExceeded:
+def prompt_too_long(field: str, tokens: int | None, context_length: int) -> ContextLengthExceeded:
+    """`tokens` is None for a prompt that is far too long to be counted."""
+    shown = f"more than {context_length}" if tokens is None else str(tokens)
+    counted = {} if tokens is None else {"tokens": str(tokens)}
     return ContextLengthExceeded(
         field,
-        f"The prompt has {tokens} tokens; the model's context of {context_length} tokens has to hold it and at least "
+        f"The prompt has {shown} tokens; the model's context of {context_length} tokens has to hold it and at least "
         "one generated token.",
-        metadata={"tokens": tokens, "limit": str(context_length - 1)},
+        metadata={"limit": str(context_length - 1), **counted},
     )
 
 

@@ -92,22 +92,25 @@ def _input(engine: EmbeddingEngine, prefix: str, text: str, truncation: TextTrun
     tokenizer = engine.tokenizer
     limit = engine.model.limits.context_length
     if truncation is TextTruncation.NONE and tokenizer.surely_exceeds(prefix + text, limit):
-        raise _text_too_long(index, f"more than {limit}", limit)
+        raise _text_too_long(index, None, limit)
     ids = tokenizer.encode_untrusted(prefix + text).token_ids
     around = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
     if truncation is TextTruncation.NONE and len(ids) + around > limit:
-        raise _text_too_long(index, str(len(ids) + around), limit)
+        raise _text_too_long(index, len(ids) + around, limit)
     # The task's prefix is no part of the text that is cut from its start.
     head = tokenizer.encode_untrusted(prefix).token_ids if truncation is TextTruncation.START else []
     kept = _cut(ids, head, limit - around, truncation)
     return EmbeddingInput(tokenizer.prefix_ids + kept + tokenizer.suffix_ids, len(ids) + around)
 
 
-def _text_too_long(index: int, tokens: str, limit: int) -> ContextLengthExceeded:
+def _text_too_long(index: int, tokens: int | None, limit: int) -> ContextLengthExceeded:
+    """`tokens` is None for a text that is far too long to be counted."""
+    shown = f"more than {limit}" if tokens is None else str(tokens)
+    counted = {} if tokens is None else {"tokens": str(tokens)}
     return ContextLengthExceeded(
         f"contents[{index}].text",
-        f"The text has {tokens} tokens; the model takes {limit}. Set text_truncation to cut it.",
-        metadata={"tokens": tokens, "limit": str(limit)},
+        f"The text has {shown} tokens; the model takes {limit}. Set text_truncation to cut it.",
+        metadata={"limit": str(limit), **counted},
     )
 
 

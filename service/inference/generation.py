@@ -1,5 +1,6 @@
 """From the steps of an engine to the events of an answer; the same for chat and completion, streamed or not."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator
@@ -47,18 +48,21 @@ async def generate(
         incremental=incremental,
     )
     answer = AnswerInProgress(engine, plan, call)
-    finished = False
+    finish: Finish | None = None
     async with aclosing(engine.generate(request)) as steps:
         async for step in steps:
-            finished = step.finish is not None
+            finish = step.finish
             for event in answer.take(step):
                 yield event
-    if not finished:
+    if finish is None:
         raise InternalError("The engine broke the answer off.")
+    # In a thread: it may have to read a long text, and to match a caller's pattern.
+    outcome = await asyncio.to_thread(answer.judge, finish) if plan.constraint else None
+    yield answer.complete(finish, outcome)
 
 
 class AnswerInProgress:
-    """Turns engine steps into events. Synchronous: feed a step, get its events."""
+    """Turns engine steps into events. Synchronous: feed a step, get its events; ask for the last event at the end."""
 
     def __init__(self, engine: LanguageEngine, plan: GenerationPlan, call: Call) -> None:
         self._engine = engine
@@ -81,8 +85,6 @@ class AnswerInProgress:
         if step.text:
             self._text.append(step.text)
             yield Progress(self._next(), TextDelta(step.text), self._aligner.delivered(step.text))
-        if step.finish:
-            yield self._complete(step.finish)
 
     def _next(self) -> int:
         self._sequence += 1
@@ -94,7 +96,7 @@ class AnswerInProgress:
         self._call.cached_tokens = step.cached_tokens
         return Start(self._next(), self._engine.identifier, self._call.request_id)
 
-    def _complete(self, finish: Finish) -> Complete:
+    def complete(self, finish: Finish, outcome: ConstraintOutcome | None) -> Complete:
         usage = Usage(self._call.prompt_tokens, self._call.cached_tokens, self._call.completion_tokens)
         return Complete(
             sequence=self._next(),
@@ -102,11 +104,12 @@ class AnswerInProgress:
             usage=usage,
             timings=Timings(self._queued_s, self._first_token_s, self._call.elapsed_s()),
             metrics=self._metrics(usage),
-            constraint_outcome=self._outcome(finish),
+            constraint_outcome=outcome,
             stop_string=finish.stop_string,
         )
 
-    def _outcome(self, finish: Finish) -> ConstraintOutcome | None:
+    def judge(self, finish: Finish) -> ConstraintOutcome | None:
+        """Whether the whole text has the shape that was asked for."""
         if self._plan.constraint is None:
             return None
         ended_early = finish.reason is FinishReason.LENGTH or finish.stop_string is not None

@@ -21,7 +21,7 @@ async def rendered(engine: LanguageEngine, field: str, text: str, render: Callab
         return render()
     context_length = engine.bounds.context_length
     if await asyncio.to_thread(engine.renderer.tokenizer.surely_exceeds, text, context_length):
-        raise prompt_too_long(field, f"more than {context_length}", context_length)
+        raise prompt_too_long(field, None, context_length)
     return await asyncio.to_thread(render)
 
 

@@ -1,5 +1,6 @@
 """Joins the rooms: from settings to a running server. Nothing else wires anything."""
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -76,6 +77,8 @@ def build_engines(settings: Settings) -> list[Engine]:
 
 
 def _build_engine(model: ModelSettings, settings: Settings) -> Engine:
+    # vLLM sets its log up as it is imported; left to itself it writes to standard output, which is ours.
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     # Imported here because each takes seconds, and only one may be installed or wanted.
     if model.engine is EngineKind.SCRIPTED:
         from service.engines.scripted import build

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 EXIT_OK = 0
 EXIT_FAILED = 1
 SETTLE_S = 0.5
+# For the last answers to be read, once their calls have finished.
+LINGER_S = 2.0
 
 
 class Lifecycle:
@@ -136,7 +138,7 @@ class Lifecycle:
         for task in sooner:
             task.cancel()
         if not finish.done():
-            await self._server.stop(0)
+            await self._server.stop(0 if self._hurry.is_set() else LINGER_S)
         await finish
         await self._in_flight.wait_for_none()
         await asyncio.gather(*(engine.stop() for engine in self._engines))
@@ -146,4 +148,3 @@ class Lifecycle:
         """Returns when no call of our own services is left: gRPC would also wait for those who watch our health."""
         await asyncio.sleep(SETTLE_S)  # a call that has just arrived is counted by then
         await self._in_flight.wait_for_none()
-        await asyncio.sleep(SETTLE_S)  # the last answer is on its way

@@ -33,7 +33,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INVALID_CONSTRAINT: _ErrorReason.ValueType  # 4
     """INVALID_ARGUMENT: a schema, grammar or expression is not valid, or asks for what the decoder can't enforce."""
     ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: _ErrorReason.ValueType  # 5
-    """INVALID_ARGUMENT: the prompt, or a text to embed, is longer than the model takes. Metadata: `tokens`, `limit`."""
+    """INVALID_ARGUMENT: the prompt, or a text to embed, is longer than the model takes. Metadata: `limit`, and `tokens`
+    unless it is so much longer that they were not counted.
+    """
     ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 6
     """INVALID_ARGUMENT: the request is larger than the server takes. Metadata: `bytes`, `limit`. A message of more than four
     times the limit is cut off by gRPC itself, with RESOURCE_EXHAUSTED and no details.
@@ -94,7 +96,9 @@ ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 3
 ERROR_REASON_INVALID_CONSTRAINT: ErrorReason.ValueType  # 4
 """INVALID_ARGUMENT: a schema, grammar or expression is not valid, or asks for what the decoder can't enforce."""
 ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: ErrorReason.ValueType  # 5
-"""INVALID_ARGUMENT: the prompt, or a text to embed, is longer than the model takes. Metadata: `tokens`, `limit`."""
+"""INVALID_ARGUMENT: the prompt, or a text to embed, is longer than the model takes. Metadata: `limit`, and `tokens`
+unless it is so much longer that they were not counted.
+"""
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 6
 """INVALID_ARGUMENT: the request is larger than the server takes. Metadata: `bytes`, `limit`. A message of more than four
 times the limit is cut off by gRPC itself, with RESOURCE_EXHAUSTED and no details.

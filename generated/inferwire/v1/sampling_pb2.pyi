@@ -181,7 +181,9 @@ class TopPSamplingStrategy(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     TOP_P_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
-    """Flattens (above 1) or sharpens (below 1) the distribution. Above 0, at most 100; unset means 1. For 0 use greedy."""
+    """Flattens (above 1) or sharpens (below 1) the distribution. Above 0, at most 2; unset means 1. For 0 use greedy; what
+    is below 0.01 counts as 0.01.
+    """
     top_p: _builtins.float
     """The share of probability. Above 0, at most 1; unset means 0.95."""
     def __init__(
@@ -217,7 +219,7 @@ class TopKSamplingStrategy(_message.Message):
     top_k: _builtins.int
     """How many tokens to sample from. Required; at least 1."""
     temperature: _builtins.float
-    """As in TopPSamplingStrategy. Above 0, at most 100; unset means 1."""
+    """As in TopPSamplingStrategy. Above 0, at most 2; unset means 1."""
     top_p: _builtins.float
     """Narrows the top_k tokens further, as in TopPSamplingStrategy. Above 0, at most 1; unset means 1, which is off."""
     def __init__(
@@ -345,7 +347,9 @@ class TokenLogProb(_message.Message):
     token_bytes: _builtins.bytes
     """The token's bytes, exact even where the token is a part of a character."""
     logprob: _builtins.float
-    """The natural logarithm of the token's probability, 0 or below, before temperature and penalties."""
+    """The natural logarithm of the token's probability, 0 or below: before temperature and penalties, among the tokens that
+    the response format allows.
+    """
     rank: _builtins.int
     """The token's place among all tokens at this position, from 1."""
     def __init__(

@@ -139,6 +139,7 @@ FIELDS = {
     "stop": "sampling_params.stop",
     "stop_token_ids": "sampling_params.stop_token_ids",
     "structured_outputs": "response_format",
+    "temperature": "sampling_params",
 }
 
 

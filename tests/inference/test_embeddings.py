@@ -108,7 +108,7 @@ async def test_a_cut_keeps_the_special_tokens_and_is_told(
 @pytest.mark.parametrize(("text", "counted"), [("hello " * 5, {"tokens": "7"}), ("[" * 1000, {})])
 @pytest.mark.parametrize("truncation", [None, NONE])
 async def test_uncut_too_long_a_text_is_refused_with_its_length(
-    bert: ScriptedEmbeddingEngine, call: Call, truncation: Any, text: str, tokens: str
+    bert: ScriptedEmbeddingEngine, call: Call, truncation: Any, text: str, counted: dict[str, str]
 ) -> None:
     with pytest.raises(ContextLengthExceeded, match="text_truncation") as refused:
         await Embeddings(Registry([bert])).embed(asked("hello", text, text_truncation=truncation), call)

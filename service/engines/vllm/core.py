@@ -94,6 +94,9 @@ class EngineCore:
     async def stop(self) -> None:
         engine, self._engine = self._engine, None
         if engine is not None:
+            if engine.output_handler is not None:
+                # Still listening, it would log the end of the engine as a crash.
+                engine.output_handler.cancel()
             await asyncio.to_thread(engine.shutdown)
 
 

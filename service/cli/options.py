@@ -79,7 +79,7 @@ def generation_options(command: Command) -> Command:
     """Adds the options of generating commands, and passes them on as `generation`."""
 
     @click.option("--max-tokens", type=click.IntRange(min=1), help="The most tokens to generate.")
-    @click.option("--temperature", type=click.FloatRange(0, 100), help="How freely to choose; 0 is not at all.")
+    @click.option("--temperature", type=click.FloatRange(0, 2), help="How freely to choose; 0 is not at all.")
     @click.option(
         "--top-p",
         type=click.FloatRange(0, 1, min_open=True),

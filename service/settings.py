@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from service.api.models import ModelType
+from service.api.tools import ToolPromptFormat
 
 
 class Section(BaseModel):
@@ -64,6 +65,18 @@ class ModelSettings(Section):
     id: str = Field("", description="The name that requests use. Empty: the last part of the path.")
     type: ModelType = Field(ModelType.LLM, description="`llm` or `embedding`.")
     engine: EngineKind = Field(EngineKind.VLLM, description="`vllm`, or `scripted` for tests without a model.")
+    tool_prompt_format: ToolPromptFormat | None = Field(
+        None,
+        description="The dialect of tool calls for requests that name none: `json`, `function_tag` or `python_list`. "
+        "Unset: the chat template's own, else what the model's family was trained on, else `json`.",
+    )
+    prompt_date: str | None = Field(
+        None,
+        min_length=1,
+        description="The date that tool prompts in the manner of Llama 3.1 tell: a text such as `22 November 2026`, or "
+        "`today` for the clock's (UTC), which defeats the prefix cache once a day. Unset: none.",
+    )
+    knowledge_cutoff: str = Field("December 2023", description="The knowledge cutoff that is told with `prompt_date`.")
     engine_args: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the engine as they are (vLLM's AsyncEngineArgs)."
     )

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 from jsonschema.protocols import Validator
 
@@ -18,25 +19,45 @@ from service.api.response_format import (
     JsonSchemaResponseFormat,
     RegexResponseFormat,
     ResponseFormat,
-    ResponseFormatType,
 )
 from service.decoding import grammars
 from service.decoding.grammars import UnusableGrammar
 from service.decoding.json_schema import UnusableSchema, parse_schema, validator_of
-from service.errors import InvalidConstraint
+from service.errors import InvalidConstraint, InvalidField
+from service.tool_formats.constraining import Format, constant, json_format, one_of, structural_tag
+from service.tool_formats.use import ToolUse
+
+
+class ConstraintKind(StrEnum):
+    """What a constraint's text is written in."""
+
+    JSON_SCHEMA = "json_schema"
+    GRAMMAR = "grammar"
+    REGEX = "regex"
+    CHOICE = "choice"
+    JSON_OBJECT = "json_object"
+    STRUCTURAL_TAG = "structural_tag"
 
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """What an answer must look like.
+    """What an engine holds an answer to.
 
-    `text` is the schema as JSON, the EBNF grammar or the regular expression, by `kind`; empty for the other kinds.
+    `text` is the schema or the structural tag as JSON, the EBNF grammar or the regular expression, by `kind`; empty for
+    the other kinds.
     """
 
-    kind: ResponseFormatType
-    accepts: Callable[[str], bool]
+    kind: ConstraintKind
     text: str = ""
     choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """What the text of an answer must look like, and who says whether it does."""
+
+    constraint: Constraint
+    accepts: Callable[[str], bool]
 
     def judge(self, answer: str, ended_early: bool) -> ConstraintOutcome:
         """The outcome for a finished answer; `ended_early` when a limit or a stop string ended it."""
@@ -45,7 +66,34 @@ class Constraint:
         return ConstraintOutcome.TRUNCATED if ended_early else ConstraintOutcome.VIOLATED
 
 
-def constraint_of(response_format: ResponseFormat, max_bytes: int) -> Constraint:
+def tool_constraint(use: ToolUse, text_format: AnswerFormat | None) -> Constraint | None:
+    """What an answer with tools is held to; with `text_format` it is either calls or a text of that format."""
+    if use.must_call and text_format is not None:
+        raise InvalidField("response_format", "An answer that must be a call has no text that could have a format.")
+    wanted = use.constraint(None if text_format is None else _as_part(text_format.constraint))
+    return None if wanted is None else Constraint(ConstraintKind.STRUCTURAL_TAG, json.dumps(structural_tag(wanted)))
+
+
+def _as_part(constraint: Constraint) -> Format:
+    """A constraint as a part of a structural tag."""
+    match constraint.kind:
+        case ConstraintKind.JSON_SCHEMA:
+            return json_format(json.loads(constraint.text))
+        case ConstraintKind.JSON_OBJECT:
+            return json_format({"type": "object"})
+        case ConstraintKind.GRAMMAR:
+            return {"type": "grammar", "grammar": constraint.text}
+        case ConstraintKind.REGEX:
+            return {"type": "regex", "pattern": constraint.text}
+        case ConstraintKind.CHOICE:
+            return one_of([constant(choice) for choice in constraint.choices])
+        case ConstraintKind.STRUCTURAL_TAG:
+            return cast(Format, json.loads(constraint.text)["format"])
+        case _:
+            assert_never(constraint.kind)
+
+
+def answer_format_of(response_format: ResponseFormat, max_bytes: int) -> AnswerFormat:
     """Raises InvalidConstraint for what no decoder could enforce. Takes milliseconds; call it off the event loop."""
     match response_format:
         case JsonSchemaResponseFormat(json_schema=schema):
@@ -57,12 +105,12 @@ def constraint_of(response_format: ResponseFormat, max_bytes: int) -> Constraint
         case ChoiceResponseFormat(choices=choices):
             return _from_choices(choices, max_bytes)
         case JsonObjectResponseFormat():
-            return Constraint(ResponseFormatType.JSON_OBJECT, _is_json_object)
+            return AnswerFormat(Constraint(ConstraintKind.JSON_OBJECT), _is_json_object)
         case _:
             assert_never(response_format)
 
 
-def _from_grammar(grammar: EbnfGrammar | BnfGrammar, max_bytes: int) -> Constraint:
+def _from_grammar(grammar: EbnfGrammar | BnfGrammar, max_bytes: int) -> AnswerFormat:
     match grammar:
         case EbnfGrammar(ebnf=ebnf):
             return _checked("grammar.ebnf", ebnf, max_bytes, _from_ebnf)
@@ -73,7 +121,7 @@ def _from_grammar(grammar: EbnfGrammar | BnfGrammar, max_bytes: int) -> Constrai
             assert_never(grammar)
 
 
-def _checked(field: str, text: str, max_bytes: int, make: Callable[[str], Constraint]) -> Constraint:
+def _checked(field: str, text: str, max_bytes: int, make: Callable[[str], AnswerFormat]) -> AnswerFormat:
     path = f"response_format.{field}"
     if len(text.encode()) > max_bytes:
         raise InvalidConstraint(path, f"It has {len(text.encode())} bytes; the limit is {max_bytes}.")
@@ -83,23 +131,24 @@ def _checked(field: str, text: str, max_bytes: int, make: Callable[[str], Constr
         raise InvalidConstraint(path, str(error)) from None
 
 
-def _from_json_schema(text: str) -> Constraint:
+def _from_json_schema(text: str) -> AnswerFormat:
     schema = parse_schema(text)
     grammar = grammars.from_json_schema(text)
-    return Constraint(ResponseFormatType.JSON_SCHEMA, partial(_fits_schema, validator_of(schema), grammar), text)
+    accepts = partial(_fits_schema, validator_of(schema), grammar)
+    return AnswerFormat(Constraint(ConstraintKind.JSON_SCHEMA, text), accepts)
 
 
-def _from_ebnf(text: str) -> Constraint:
+def _from_ebnf(text: str) -> AnswerFormat:
     grammar = grammars.from_ebnf(text)
-    return Constraint(ResponseFormatType.GRAMMAR, partial(grammars.accepts, grammar), text)
+    return AnswerFormat(Constraint(ConstraintKind.GRAMMAR, text), partial(grammars.accepts, grammar))
 
 
-def _from_regex(pattern: str) -> Constraint:
+def _from_regex(pattern: str) -> AnswerFormat:
     grammar = grammars.from_regex(pattern)
-    return Constraint(ResponseFormatType.REGEX, partial(grammars.accepts, grammar), pattern)
+    return AnswerFormat(Constraint(ConstraintKind.REGEX, pattern), partial(grammars.accepts, grammar))
 
 
-def _from_choices(choices: tuple[str, ...], max_bytes: int) -> Constraint:
+def _from_choices(choices: tuple[str, ...], max_bytes: int) -> AnswerFormat:
     path = "response_format.choice.choices"
     if len(set(choices)) < len(choices):
         raise InvalidConstraint(path, "The choices must differ from each other.")
@@ -108,7 +157,7 @@ def _from_choices(choices: tuple[str, ...], max_bytes: int) -> Constraint:
         raise InvalidConstraint(path, f"They have {size} bytes; the limit is {max_bytes}.")
     if any("\0" in choice for choice in choices):
         raise InvalidConstraint(path, "A choice can't hold the character U+0000.")
-    return Constraint(ResponseFormatType.CHOICE, choices.__contains__, choices=choices)
+    return AnswerFormat(Constraint(ConstraintKind.CHOICE, choices=choices), choices.__contains__)
 
 
 def _fits_schema(validator: Validator, grammar: Any, answer: str) -> bool:

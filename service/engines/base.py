@@ -16,13 +16,18 @@ from service.prompts.tokenizer import Prompt, Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One text to generate. `incremental` asks for steps as they come rather than for a single last one."""
+    """One text to generate.
+
+    `incremental` asks for steps as they come rather than for a single last one. `show_control_tokens` asks for control
+    tokens as they are spelled, where they otherwise leave no trace in the text; never for the one that ends it.
+    """
 
     request_id: str
     prompt: Prompt
     plan: SamplingPlan
     constraint: Constraint | None
     incremental: bool
+    show_control_tokens: bool = False
 
 
 class FinishReason(StrEnum):
@@ -33,10 +38,15 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a generation. `stop_string` is the one of the request's that ended it, if one did."""
+    """The end of a generation.
+
+    `stop_string` is the one of the request's that ended it, if one did; `stop_token` the token, where it isn't the one
+    that ends every answer of the model.
+    """
 
     reason: FinishReason
     stop_string: str | None = None
+    stop_token: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,14 @@ from transformers import PreTrainedTokenizerFast
 from service.api.models import Model, ModelCapabilities, ModelLimits, ModelState, ModelType
 from service.api.response_format import ResponseFormatType
 from service.api.sampling import TokenLogProbs
+from service.api.tools import ToolPromptFormat
 from service.decoding.plan import ModelBounds
 from service.engines.base import Engine, Finish, FinishReason, GenerationRequest, GenerationStep
 from service.engines.logprobs import Candidate, position
 from service.errors import EngineFailed
 from service.prompts.renderer import Renderer
 from service.prompts.task_prefixes import TaskPrefixes
+from service.prompts.tokenizer import Segment
 from service.prompts.tokenizer import Tokenizer as PromptTokenizer
 from service.settings import LimitSettings, ModelSettings, Settings
 
@@ -118,7 +120,11 @@ class ScriptedLanguageEngine(_Scripted):
             model_type=ModelType.LLM,
             state=ModelState.LOADING,
             metadata={"context_length": CONTEXT_LENGTH},
-            capabilities=ModelCapabilities(chat=True, response_formats=tuple(ResponseFormatType)),
+            capabilities=ModelCapabilities(
+                chat=True,
+                response_formats=tuple(ResponseFormatType),
+                tool_prompt_formats=tuple(ToolPromptFormat),
+            ),
             limits=ModelLimits(
                 context_length=CONTEXT_LENGTH,
                 max_request_bytes=limits.max_request_bytes,
@@ -155,7 +161,7 @@ class ScriptedLanguageEngine(_Scripted):
     def _token_ids(self, text: str) -> list[int]:
         tokenizer = self.renderer.tokenizer
         end: int = tokenizer.pretrained.eos_token_id
-        return [*tokenizer.encode_untrusted(text).token_ids, end]
+        return [*tokenizer.encode([Segment(text, trusted=True)]).token_ids, end]
 
 
 class _Speech:
@@ -163,6 +169,7 @@ class _Speech:
 
     def __init__(self, tokenizer: PromptTokenizer, request: GenerationRequest) -> None:
         self._tokenizer = tokenizer
+        self._visible = tokenizer.token_bytes if request.show_control_tokens else tokenizer.visible_bytes
         self._plan = request.plan
         self._end: int = tokenizer.pretrained.eos_token_id
         self._said = b""
@@ -174,7 +181,7 @@ class _Speech:
         self._tokens += 1
         finish = self._finish_by_token(token_id)
         if finish is None:
-            self._said += self._tokenizer.visible_bytes(token_id)
+            self._said += self._visible(token_id)
             finish = self._finish_by_text()
         return GenerationStep(
             text=self._new_text(finish),
@@ -186,7 +193,7 @@ class _Speech:
     def _finish_by_token(self, token_id: int) -> Finish | None:
         ends = token_id == self._end or token_id in self._plan.stop_token_ids
         if ends and self._tokens > self._plan.min_tokens:
-            return Finish(FinishReason.STOP)
+            return Finish(FinishReason.STOP, stop_token=None if token_id == self._end else token_id)
         return None
 
     def _finish_by_text(self) -> Finish | None:

@@ -3,6 +3,7 @@
 resolve the model, render the conversation, plan the decoding, generate, and read the answer as events.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
@@ -10,13 +11,15 @@ from functools import partial
 from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
 from service.api.events import Event
 from service.api.messages import CompletionMessage
+from service.decoding.tools import checked_tools
 from service.engines.base import LanguageEngine
 from service.engines.registry import Registry
-from service.errors import FeatureNotImplemented, InvalidField
+from service.errors import InvalidField
 from service.inference.generation import GenerationPlan, collect, generate
 from service.inference.planning import plan_generation, rendered
 from service.prompts.conversation import turns_of
 from service.telemetry.calls import Call
+from service.tool_formats.use import ToolUse, tool_use
 
 
 class Chat:
@@ -34,7 +37,9 @@ class Chat:
         async with aclosing(self._events(request, call, incremental=False)) as events:
             whole = await collect(events)
         return ChatCompletionResponse(
-            completion_message=CompletionMessage(content=whole.text, stop_reason=whole.complete.stop_reason),
+            completion_message=CompletionMessage(
+                content=whole.text, stop_reason=whole.complete.stop_reason, tool_calls=tuple(whole.calls)
+            ),
             **whole.common_fields(request.model_id, call),
         )
 
@@ -48,23 +53,21 @@ class Chat:
                 yield event
 
     async def _plan(self, request: ChatCompletionRequest, engine: LanguageEngine) -> GenerationPlan:
-        _refuse_unimplemented(request)
         _check_length(request, engine.model.limits.max_messages)
+        use = await _tool_use(request, engine)
         turns = turns_of(request.messages, request.response_format)
         text = "".join(turn.content for turn in turns)
-        prompt = await rendered(engine, "messages", text, partial(engine.renderer.chat, turns))
+        prompt = await rendered(engine, "messages", text, partial(engine.renderer.chat, turns, use))
         return await plan_generation(
-            engine, prompt, "messages", request.sampling_params, request.response_format, request.logprobs
+            engine, prompt, "messages", request.sampling_params, request.response_format, request.logprobs, use
         )
+
+
+async def _tool_use(request: ChatCompletionRequest, engine: LanguageEngine) -> ToolUse:
+    tools = await asyncio.to_thread(checked_tools, request.tools, engine.model.limits.max_constraint_bytes)
+    return tool_use(tools, request.tool_config, engine.renderer.dialects)
 
 
 def _check_length(request: ChatCompletionRequest, most: int) -> None:
     if len(request.messages) > most:
         raise InvalidField("messages", f"There are {len(request.messages)} messages; the limit is {most}.")
-
-
-def _refuse_unimplemented(request: ChatCompletionRequest) -> None:
-    if request.tools:
-        raise FeatureNotImplemented("tools", "This build doesn't call tools yet.")
-    if request.tool_config is not None:
-        raise FeatureNotImplemented("tool_config", "This build doesn't call tools yet.")

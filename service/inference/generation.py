@@ -8,28 +8,36 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from service.api.content import TextDelta
+from service.api.content import ContentDelta, TextDelta, ToolCallDelta
 from service.api.events import Complete, Event, Progress, Start
 from service.api.messages import StopReason
 from service.api.response_format import ConstraintOutcome
 from service.api.sampling import TokenLogProbs
+from service.api.tools import ToolCall
 from service.api.usage import MetricEvent, Timings, Usage
-from service.decoding.constraint import Constraint
+from service.decoding.constraint import AnswerFormat, Constraint
 from service.decoding.plan import SamplingPlan
 from service.engines.base import Finish, FinishReason, GenerationRequest, GenerationStep, LanguageEngine
 from service.errors import InternalError
 from service.inference.logprobs import LogprobAligner
+from service.inference.reading import AnswerReader
 from service.prompts.tokenizer import Prompt
 from service.telemetry.calls import Call
+from service.tool_formats.use import ToolUse
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationPlan:
-    """All that an engine has to know."""
+    """All that an engine has to know, and how its answer is to be read."""
 
     prompt: Prompt
     sampling: SamplingPlan
-    constraint: Constraint | None
+    constraint: Constraint | None = None
+    """What the engine holds the answer to."""
+    text_format: AnswerFormat | None = None
+    """What the answer's text is judged by, unless it is calls instead."""
+    tool_use: ToolUse | None = None
+    show_control_tokens: bool = False
 
 
 async def generate(
@@ -46,6 +54,7 @@ async def generate(
         plan=plan.sampling,
         constraint=plan.constraint,
         incremental=incremental,
+        show_control_tokens=plan.show_control_tokens,
     )
     answer = AnswerInProgress(engine, plan, call)
     finish: Finish | None = None
@@ -56,8 +65,10 @@ async def generate(
                 yield event
     if finish is None:
         raise InternalError("The engine broke the answer off.")
+    for event in answer.rest(finish):
+        yield event
     # In a thread: it may have to read a long text, and to match a caller's pattern.
-    outcome = await asyncio.to_thread(answer.judge, finish) if plan.constraint else None
+    outcome = await asyncio.to_thread(answer.judge, finish) if plan.text_format else None
     yield answer.complete(finish, outcome)
 
 
@@ -72,19 +83,30 @@ class AnswerInProgress:
         self._queued_s = 0.0
         self._first_token_s: float | None = None
         self._sequence = 0
-        self._text: list[str] = []
-        self._aligner = LogprobAligner(engine.renderer.tokenizer.visible_bytes)
+        self._reader = AnswerReader(plan.tool_use)
+        tokenizer = engine.renderer.tokenizer
+        self._aligner = LogprobAligner(tokenizer.token_bytes if plan.show_control_tokens else tokenizer.visible_bytes)
+        self._logprobs: list[TokenLogProbs] = []
         call.prompt_tokens = len(plan.prompt.token_ids)
 
     def take(self, step: GenerationStep) -> Iterator[Event]:
         if self._sequence == 0:
             yield self._start(step)
         self._call.completion_tokens += step.tokens
-        if step.logprobs:
+        if self._plan.sampling.logprobs is not None:
             self._aligner.generated(_of_answer(step))
-        if step.text:
-            self._text.append(step.text)
-            yield Progress(self._next(), TextDelta(step.text), self._aligner.delivered(step.text))
+            self._logprobs += self._aligner.delivered(step.text)
+        yield from map(self._progress, self._reader.take(step.text))
+
+    def rest(self, finish: Finish) -> Iterator[Event]:
+        """What was held back as long as it could still become a call."""
+        yield from map(self._progress, self._reader.close(_ended_early(finish)))
+
+    def _progress(self, delta: ContentDelta) -> Progress:
+        # With them those of text that is not shown, such as what stands between two calls.
+        logprobs, self._logprobs = self._logprobs, []
+        ends_call = isinstance(delta, ToolCallDelta) and isinstance(delta.tool_call, ToolCall)
+        return Progress(self._next(), delta, logprobs, StopReason.END_OF_MESSAGE if ends_call else None)
 
     def _next(self) -> int:
         self._sequence += 1
@@ -100,7 +122,7 @@ class AnswerInProgress:
         usage = Usage(self._call.prompt_tokens, self._call.cached_tokens, self._call.completion_tokens)
         return Complete(
             sequence=self._next(),
-            stop_reason=_stop_reason(finish),
+            stop_reason=self._stop_reason(finish),
             usage=usage,
             timings=Timings(self._queued_s, self._first_token_s, self._call.elapsed_s()),
             metrics=self._metrics(usage),
@@ -109,11 +131,18 @@ class AnswerInProgress:
         )
 
     def judge(self, finish: Finish) -> ConstraintOutcome | None:
-        """Whether the whole text has the shape that was asked for."""
-        if self._plan.constraint is None:
+        """Whether the whole text has the shape that was asked for; None for calls, which have their own verdicts."""
+        if self._plan.text_format is None or self._reader.calls:
             return None
-        ended_early = finish.reason is FinishReason.LENGTH or finish.stop_string is not None
-        return self._plan.constraint.judge("".join(self._text), ended_early)
+        return self._plan.text_format.judge(self._reader.text, _ended_early(finish))
+
+    def _stop_reason(self, finish: Finish) -> StopReason:
+        if finish.reason is FinishReason.LENGTH:
+            return StopReason.OUT_OF_TOKENS
+        expects_answers = finish.stop_token is not None and finish.stop_token == self._engine.renderer.awaiting_token
+        if self._reader.has_calls_to_answer or expects_answers:
+            return StopReason.END_OF_MESSAGE
+        return StopReason.END_OF_TURN
 
     def _metrics(self, usage: Usage) -> list[MetricEvent]:
         now = time.time()
@@ -136,12 +165,8 @@ def _of_answer(step: GenerationStep) -> list[TokenLogProbs]:
     return list(step.logprobs[:-1] if ended_by_token else step.logprobs)
 
 
-def _stop_reason(finish: Finish) -> StopReason:
-    match finish.reason:
-        case FinishReason.STOP:
-            return StopReason.END_OF_TURN
-        case FinishReason.LENGTH:
-            return StopReason.OUT_OF_TOKENS
+def _ended_early(finish: Finish) -> bool:
+    return finish.reason is FinishReason.LENGTH or finish.stop_string is not None
 
 
 @dataclass(slots=True)
@@ -150,6 +175,7 @@ class WholeAnswer:
 
     complete: Complete
     text: str
+    calls: list[ToolCall]
     logprobs: list[TokenLogProbs]
 
     def common_fields(self, model_id: str, call: Call) -> dict[str, Any]:
@@ -167,15 +193,19 @@ class WholeAnswer:
 
 
 async def collect(events: AsyncIterable[Event]) -> WholeAnswer:
-    texts = []
+    texts: list[str] = []
+    calls: list[ToolCall] = []
     logprobs: list[TokenLogProbs] = []
     async for event in events:
         match event:
-            case Progress(delta=TextDelta(text=text)):
-                texts.append(text)
+            case Progress(delta=delta):
                 logprobs.extend(event.logprobs)
+                if isinstance(delta, TextDelta):
+                    texts.append(delta.text)
+                elif isinstance(delta, ToolCallDelta) and isinstance(delta.tool_call, ToolCall):
+                    calls.append(delta.tool_call)
             case Complete():
-                return WholeAnswer(event, "".join(texts), logprobs)
+                return WholeAnswer(event, "".join(texts), calls, logprobs)
             case _:
                 pass
     raise RuntimeError("The answer ended without a Complete event.")

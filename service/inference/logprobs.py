@@ -27,9 +27,7 @@ class LogprobAligner:
 
     def delivered(self, text: str) -> list[TokenLogProbs]:
         """The positions that have a part in `text` and in no earlier one."""
-        if not self._waiting:
-            return []
-        if self._delivered == 0 and self._drops_leading_space(text):
+        if self._delivered == 0 and self._waiting and self._drops_leading_space(text):
             self._delivered = 1
         self._delivered += len(text.encode())
         ready = []

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 from service.api.response_format import ResponseFormat
 from service.api.sampling import LogProbConfig, SamplingParams
-from service.decoding.constraint import constraint_of
+from service.decoding.constraint import answer_format_of, tool_constraint
 from service.decoding.plan import check_prompt_length, plan_sampling, prompt_too_long
 from service.engines.base import LanguageEngine
 from service.inference.generation import GenerationPlan
 from service.prompts.tokenizer import Prompt
+from service.tool_formats.use import ToolUse
 
 # Shorter texts are tokenised faster than a thread is woken up.
 LONG_TEXT = 8_000
@@ -32,13 +33,24 @@ async def plan_generation(
     sampling_params: SamplingParams | None,
     response_format: ResponseFormat | None,
     logprobs: LogProbConfig | None,
+    tool_use: ToolUse | None = None,
 ) -> GenerationPlan:
     """Applies defaults and limits. Raises RequestErrors; `prompt_field` is blamed for too long a prompt."""
     bounds = engine.bounds
     check_prompt_length(prompt_field, len(prompt.token_ids), bounds.context_length)
     sampling = plan_sampling(sampling_params, logprobs, len(prompt.token_ids), bounds)
-    constraint = None
+    text_format = None
     if response_format is not None:
         max_bytes = engine.model.limits.max_constraint_bytes
-        constraint = await asyncio.to_thread(constraint_of, response_format, max_bytes)
-    return GenerationPlan(prompt, sampling, constraint)
+        text_format = await asyncio.to_thread(answer_format_of, response_format, max_bytes)
+    constraint = text_format.constraint if text_format else None
+    if tool_use is not None and tool_use.tools:
+        constraint = tool_constraint(tool_use, text_format)
+    return GenerationPlan(
+        prompt,
+        sampling,
+        constraint,
+        text_format,
+        tool_use,
+        show_control_tokens=tool_use is not None and engine.renderer.tags_calls(tool_use),
+    )

@@ -1,15 +1,23 @@
-"""A conversation as the turns that a chat template understands: roles and plain strings."""
+"""A conversation as the turns that a chat template understands: roles, plain strings, and calls."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 from service.api.content import ImageContentItem, InterleavedContent, TextContentItem, content_items
-from service.api.messages import CompletionMessage, Message, SystemMessage, ToolResponseMessage, UserMessage
+from service.api.messages import (
+    CompletionMessage,
+    Message,
+    StopReason,
+    SystemMessage,
+    ToolResponseMessage,
+    UserMessage,
+)
 from service.api.response_format import JsonSchemaResponseFormat, ResponseFormat
-from service.api.tools import ToolCall
+from service.api.tools import BuiltinTool, ToolCall
 from service.errors import InvalidField, UnsupportedByModel
-from service.tool_formats import json_object
+from service.tool_formats.tools import BUILTIN_ARGUMENT
 
 SCHEMA_REQUEST = "Please respond in JSON format with the schema: "
 
@@ -20,6 +28,13 @@ class Turn:
 
     role: str
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    """Of the assistant; their arguments are JSON objects."""
+    stop_reason: StopReason | None = None
+    """Of the assistant."""
+    call_id: str = ""
+    """Of a tool: what it answers."""
+    tool_name: str = ""
 
 
 def turns_of(messages: Sequence[Message], response_format: ResponseFormat | None = None) -> list[Turn]:
@@ -57,11 +72,12 @@ def _turn(message: UserMessage | ToolResponseMessage | CompletionMessage, path: 
         case UserMessage():
             return Turn("user", _user_text(message, path))
         case ToolResponseMessage():
-            return Turn("tool", text_of(message.content, f"{path}.tool.content"))
-        case CompletionMessage():
+            text = text_of(message.content, f"{path}.tool.content")
+            return Turn("tool", text, call_id=message.call_id, tool_name=message.tool_name or "")
+        case CompletionMessage(tool_calls=calls, stop_reason=stop_reason):
+            _check_calls(calls, f"{path}.assistant.tool_calls")
             text = text_of(message.content, f"{path}.assistant.content")
-            _check_calls(message.tool_calls, f"{path}.assistant.tool_calls")
-            return Turn("assistant", text + json_object.write(message.tool_calls))
+            return Turn("assistant", text, calls=calls, stop_reason=stop_reason)
         case _:
             assert_never(message)
 
@@ -70,6 +86,20 @@ def _check_calls(calls: Sequence[ToolCall], path: str) -> None:
     for index, call in enumerate(calls):
         if call.tool_name is None:
             raise InvalidField(f"{path}[{index}].tool_name", "A call of the history needs its tool's name.")
+        if problem := _problem_of_arguments(call):
+            raise InvalidField(f"{path}[{index}].arguments_json", problem)
+
+
+def _problem_of_arguments(call: ToolCall) -> str | None:
+    try:
+        arguments = json.loads(call.arguments_json or "{}")
+    except (ValueError, RecursionError) as error:
+        return f"The arguments are not JSON: {error}."
+    if not isinstance(arguments, dict):
+        return "The arguments are not a JSON object."
+    if isinstance(call.tool_name, BuiltinTool) and not isinstance(arguments.get(BUILTIN_ARGUMENT[call.tool_name]), str):
+        return f"{call.tool_name} takes the argument `{BUILTIN_ARGUMENT[call.tool_name]}`, a string."
+    return None
 
 
 def _user_text(message: UserMessage, path: str) -> str:

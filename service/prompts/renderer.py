@@ -1,76 +1,249 @@
-"""Rendering: a conversation through the model's chat template, with what callers wrote kept apart from its own text."""
+"""Rendering: a conversation to the prompt of one model, what callers wrote kept apart from the model's own words."""
 
+import json
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, TypeAlias
 
-from jinja2 import TemplateError
+from jinja2 import Environment, TemplateError, meta
 
+from service.api.tools import ToolPromptFormat
 from service.errors import InvalidField, UnsupportedByModel
+from service.prompts import llama
 from service.prompts.conversation import Turn
 from service.prompts.tokenizer import Prompt, Segment, Tokenizer
+from service.prompts.tool_prompts import with_tools
+from service.tool_formats.describing import escaped
+from service.tool_formats.dialects import write_calls
+from service.tool_formats.native import NativeDialect, described
+from service.tool_formats.reading import PYTHON_TAG
+from service.tool_formats.use import NO_TOOLS, ModelDialects, ToolUse
+
+Say: TypeAlias = Callable[[str], str]
+
+# Nothing of this can spell a control token, and templates compare some of it.
+HARMLESS = re.compile(r"[A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptStyle:
+    """What an operator decides about the prompts of a model."""
+
+    model_name: str = ""
+    """As its makers call it, which tells the family."""
+    tool_prompt_format: ToolPromptFormat | None = None
+    """The dialect of requests that don't name one; None for the best that the model knows."""
+    date: str | None = None
+    """What prompts in the manner of Llama 3.1 call today: a date, or "today" for the clock's (UTC); None for none."""
+    knowledge_cutoff: str = "December 2023"
+    """What the same prompts tell besides."""
+
+    def date_lines(self) -> str:
+        if self.date is None:
+            return ""
+        date = datetime.now(UTC).strftime("%d %B %Y") if self.date == "today" else self.date
+        return f"Cutting Knowledge Date: {self.knowledge_cutoff}\nToday Date: {date}"
 
 
 class Renderer:
     """Makes the prompts of one model."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, style: PromptStyle | None = None) -> None:
         self.tokenizer = tokenizer
-        # Stands for a turn's content while the template runs. Random, so that nobody can write one; of digits, which
-        # have no upper case.
-        self._nonce = f"{secrets.randbelow(10**16):016}"
-        self._placeholder = re.compile(f"\ue000{self._nonce}:(\\d+)\ue001")
+        self._style = style or PromptStyle()
 
     @property
     def can_chat(self) -> bool:
         return bool(self.tokenizer.pretrained.chat_template)
 
-    def chat(self, turns: Sequence[Turn]) -> Prompt:
+    @cached_property
+    def dialects(self) -> ModelDialects:
+        """The dialects that tools can be used in where a request names none."""
+        if self._style.tool_prompt_format is not None:
+            return ModelDialects(None, self._style.tool_prompt_format)
+        return ModelDialects(self._native_dialect(), llama.trained_format(self._style.model_name))
+
+    def chat(self, turns: Sequence[Turn], use: ToolUse = NO_TOOLS) -> Prompt:
         """The prompt of a conversation, up to where the model's answer begins."""
         if not self.can_chat:
             raise UnsupportedByModel("model_id", "The model has no chat template. Use Completion.")
-        return self.tokenizer.encode(self._segments(turns))
+        if use.native:
+            return self._through_template(turns, use)
+        turns = with_tools(turns, use, self._style.date_lines())
+        if self._is_llama_3 and (use.tools or any(turn.calls for turn in turns)):
+            return self.tokenizer.encode(llama.segments(turns, lambda calls: write_calls(use.prompted, calls)))
+        return self._through_template(self._adapted(turns, use), use)
+
+    def tags_calls(self, use: ToolUse) -> bool:
+        """Whether a control token of the model's tells built-in tools' calls from text."""
+        return bool(use.builtin) and PYTHON_TAG in self.tokenizer.control_tokens
+
+    @cached_property
+    def awaiting_token(self) -> int | None:
+        """The token by which the model stops to wait for a tool's answer, if it has one."""
+        token: int | None = self.tokenizer.control_tokens.get(llama.END_OF_MESSAGE)
+        return token
 
     def text(self, text: str) -> Prompt:
         """The prompt of a completion: the text, between the special tokens that the model wants around any text."""
         prompt = self.tokenizer.encode_untrusted(text)
         return Prompt(prompt.text, self.tokenizer.prefix_ids + prompt.token_ids, prompt.neutralized_spans)
 
-    def _segments(self, turns: Sequence[Turn]) -> list[Segment]:
-        """The rendered conversation, cut where contents begin and end.
+    @cached_property
+    def _is_llama_3(self) -> bool:
+        return llama.is_llama_3(self.tokenizer.control_tokens)
 
-        The template runs once on placeholders, to learn where contents go, and once on the contents themselves. Where
-        both agree, the cuts are certain. Templates may strip contents, hence the second attempt; one that changes
-        contents in another way gets them unchanged.
+    def _native_dialect(self) -> NativeDialect | None:
+        if not self.can_chat:
+            return None
+        template = self.tokenizer.pretrained.get_chat_template(tools=[{}])
+        knows_tools = "tools" in meta.find_undeclared_variables(Environment().parse(template))
+        return NativeDialect.of_template(template) if knows_tools else None
+
+    def _adapted(self, turns: Sequence[Turn], use: ToolUse) -> list[Turn]:
+        """The same for a template that may not know tools: calls as text, roles that it doesn't have as others."""
+        adapted: list[Turn] = []
+        for turn in turns:
+            content = turn.content + (write_calls(use.prompted, turn.calls) if turn.calls else "")
+            role = self._roles.get(turn.role, turn.role)
+            if adapted and adapted[-1].role == role and self._alternates:
+                adapted[-1] = Turn(role, f"{adapted[-1].content}\n\n{content}")
+            else:
+                adapted.append(Turn(role, content))
+        return adapted
+
+    @cached_property
+    def _roles(self) -> dict[str, str]:
+        """Roles that the template refuses, or silently leaves out, and what stands for them."""
+        question, answer = Turn("user", "question"), Turn("assistant", "answer")
+        shown = {
+            "tool": self._tried([question, answer, Turn("tool", "result")], "result"),
+            "system": self._tried([Turn("system", "instruction"), question], "instruction"),
+        }
+        return {role: "user" for role, is_shown in shown.items() if not is_shown}
+
+    @cached_property
+    def _alternates(self) -> bool:
+        """Whether the template wants user and assistant to take turns."""
+        return not self._tried([Turn("user", "question"), Turn("user", "another")], "")
+
+    def _tried(self, turns: Sequence[Turn], expected: str) -> bool:
+        """Whether the template takes a conversation and shows the expected."""
+        try:
+            return expected in self._apply([{"role": turn.role, "content": turn.content} for turn in turns], [])
+        except InvalidField:
+            return False
+
+    def _through_template(self, turns: Sequence[Turn], use: ToolUse) -> Prompt:
+        return self.tokenizer.encode(self._segments(turns, use))
+
+    def _segments(self, turns: Sequence[Turn], use: ToolUse) -> list[Segment]:
+        """The rendered conversation, cut where callers' texts begin and end.
+
+        The template runs once on placeholders, to learn where texts go, and once on the texts themselves. Where both
+        agree, the cuts are certain. Templates may strip contents, hence the second attempt; one that changes contents
+        in another way gets them unchanged.
         """
-        contents = [turn.content for turn in turns]
         # First, so that a template that refuses the conversation speaks of what the caller wrote.
-        rendered = self._apply(turns)
-        frame = self._apply([Turn(t.role, self._mark(i) if t.content else "") for i, t in enumerate(turns)])
-        for attempt in (contents, [content.strip() for content in contents]):
-            segments = self._fill(frame, attempt)
+        rendered = self._apply(*_template_input(turns, use, str, str))
+        marks = Marks()
+        frame = self._apply(*_template_input(turns, use, marks.content, marks.in_json))
+        for attempt in (marks.texts, marks.stripped()):
+            segments = marks.fill(frame, attempt)
             if "".join(segment.text for segment in segments) == rendered:
                 return segments
-        if self._nonce in self._placeholder.sub("", frame):
+        if marks.damaged_in(frame):
             raise UnsupportedByModel("messages", "The model's chat template doesn't keep messages apart.")
-        return self._fill(frame, contents)
+        return marks.fill(frame, marks.texts)
 
-    def _mark(self, index: int) -> str:
-        return f"\ue000{self._nonce}:{index}\ue001"
+    def _apply(self, conversation: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
+        apply: Callable[..., str] = self.tokenizer.pretrained.apply_chat_template
+        try:
+            return apply(conversation, tools=tools or None, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise InvalidField("messages", f"The model's chat template refuses it: {error}.") from error
 
-    def _fill(self, frame: str, contents: Sequence[str]) -> list[Segment]:
-        pieces = self._placeholder.split(frame)
+
+class Marks:
+    """Stand for callers' texts while a template runs."""
+
+    def __init__(self) -> None:
+        # Random, so that nobody can write one; of digits, which have no upper case.
+        self._nonce = f"{secrets.randbelow(10**16):016}"
+        self._mark = re.compile(f"\ue000{self._nonce}:(\\d+)\ue001")
+        self.texts: list[str] = []
+        """As a template is expected to show them."""
+        self._contents: set[int] = set()
+
+    def content(self, text: str) -> str:
+        """The mark of a message's content."""
+        if not text:
+            return text
+        self._contents.add(len(self.texts))
+        return self._add(text)
+
+    def in_json(self, text: str) -> str:
+        """The mark of a string that the template shows as part of JSON."""
+        return text if HARMLESS.fullmatch(text) else self._add(escaped(text))
+
+    def stripped(self) -> list[str]:
+        return [text.strip() if index in self._contents else text for index, text in enumerate(self.texts)]
+
+    def fill(self, frame: str, texts: Sequence[str]) -> list[Segment]:
         # split() alternates between text and the captured index.
         segments = [
-            Segment(contents[int(piece)], trusted=False) if odd % 2 else Segment(piece, trusted=True)
-            for odd, piece in enumerate(pieces)
+            Segment(texts[int(piece)], trusted=False) if odd % 2 else Segment(piece, trusted=True)
+            for odd, piece in enumerate(self._mark.split(frame))
         ]
         return [segment for segment in segments if segment.text]
 
-    def _apply(self, turns: Sequence[Turn]) -> str:
-        apply: Callable[..., str] = self.tokenizer.pretrained.apply_chat_template
-        conversation = [{"role": turn.role, "content": turn.content} for turn in turns]
-        try:
-            return apply(conversation, tokenize=False, add_generation_prompt=True)
-        except TemplateError as error:
-            raise InvalidField("messages", f"The model's chat template refuses it: {error}.") from error
+    def damaged_in(self, frame: str) -> bool:
+        return self._nonce in self._mark.sub("", frame)
+
+    def _add(self, text: str) -> str:
+        self.texts.append(text)
+        return f"\ue000{self._nonce}:{len(self.texts) - 1}\ue001"
+
+
+def _template_input(
+    turns: Sequence[Turn], use: ToolUse, content: Say, in_json: Say
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Messages and tools, with every text of the caller's said by `content`, or by `in_json` inside of JSON."""
+    messages = [_message(turn, content, in_json) for turn in turns]
+    return messages, [_said(described(tool), in_json) for tool in use.tools] if use.native else []
+
+
+def _message(turn: Turn, content: Say, in_json: Say) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": turn.role, "content": content(turn.content)}
+    if turn.calls:
+        message["tool_calls"] = [
+            {
+                "type": "function",
+                "id": in_json(call.call_id),
+                "function": {
+                    "name": in_json(str(call.tool_name)),
+                    "arguments": _said(json.loads(call.arguments_json or "{}"), in_json),
+                },
+            }
+            for call in turn.calls
+        ]
+    if turn.call_id:
+        message |= {"tool_call_id": in_json(turn.call_id), "name": in_json(turn.tool_name)}
+    return message
+
+
+def _said(value: Any, say: Say) -> Any:
+    """A JSON value with all of its strings said."""
+    match value:
+        case str():
+            return say(value)
+        case list():
+            return [_said(item, say) for item in value]
+        case dict():
+            return {say(key): _said(item, say) for key, item in value.items()}
+        case _:
+            return value

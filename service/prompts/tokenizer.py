@@ -44,7 +44,8 @@ class Tokenizer:
         self.pretrained = pretrained
         self._fast = _bare(pretrained.backend_tokenizer.to_str())
         added = self._fast.get_added_tokens_decoder()
-        self._control_ids = frozenset(i for i, token in added.items() if _is_control(token.content))
+        self.control_tokens = {token.content: i for i, token in added.items() if _is_control(token.content)}
+        self._control_ids = frozenset(self.control_tokens.values())
         self._plain = _without_control_tokens(self._fast)
         self.prefix_ids, self.suffix_ids = _special_ids_around_text(self._fast)
         self._special_ids = frozenset(i for i, token in added.items() if token.special)

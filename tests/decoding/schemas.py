@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from service.api.response_format import JsonSchemaResponseFormat, ResponseFormatType
-from service.decoding.constraint import Constraint, constraint_of
+from service.api.response_format import JsonSchemaResponseFormat
+from service.decoding.constraint import AnswerFormat, Constraint, ConstraintKind, answer_format_of
 
 TREE = {
     "$defs": {
@@ -125,8 +125,8 @@ NOT_ENFORCED = [
 ]
 
 
-def constraint(schema: Any) -> Constraint:
+def constraint(schema: Any) -> AnswerFormat:
     text = schema if isinstance(schema, str) else json.dumps(schema)
-    made = constraint_of(JsonSchemaResponseFormat(json_schema=text), max_bytes=2**16)
-    assert (made.kind, made.text) == (ResponseFormatType.JSON_SCHEMA, text)
+    made = answer_format_of(JsonSchemaResponseFormat(json_schema=text), max_bytes=2**16)
+    assert made.constraint == Constraint(ConstraintKind.JSON_SCHEMA, text)
     return made

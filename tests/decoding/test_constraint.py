@@ -14,9 +14,8 @@ from service.api.response_format import (
     JsonSchemaResponseFormat,
     RegexResponseFormat,
     ResponseFormat,
-    ResponseFormatType,
 )
-from service.decoding.constraint import Constraint, constraint_of
+from service.decoding.constraint import AnswerFormat, ConstraintKind, answer_format_of
 from service.errors import InvalidConstraint
 
 SATISFIED, TRUNCATED, VIOLATED = (
@@ -44,8 +43,8 @@ def choice(*choices: str) -> ResponseFormat:
     return ChoiceResponseFormat(choices=choices)
 
 
-def made(response_format: ResponseFormat, max_bytes: int = 2**16) -> Constraint:
-    return constraint_of(response_format, max_bytes)
+def made(response_format: ResponseFormat, max_bytes: int = 2**16) -> AnswerFormat:
+    return answer_format_of(response_format, max_bytes)
 
 
 def refusal(response_format: ResponseFormat, max_bytes: int = 2**16) -> tuple[str, str]:
@@ -91,17 +90,17 @@ def test_an_answer_is_judged_by_its_constraint(
 @pytest.mark.parametrize(
     ("response_format", "kind", "text", "choices"),
     [
-        (ebnf(GREETING), ResponseFormatType.GRAMMAR, GREETING, ()),
-        (bnf(root='"a"'), ResponseFormatType.GRAMMAR, 'root ::= "a"', ()),
-        (regex("a|b"), ResponseFormatType.REGEX, "a|b", ()),
-        (choice("b", "a"), ResponseFormatType.CHOICE, "", ("b", "a")),
-        (JsonObjectResponseFormat(), ResponseFormatType.JSON_OBJECT, "", ()),
+        (ebnf(GREETING), ConstraintKind.GRAMMAR, GREETING, ()),
+        (bnf(root='"a"'), ConstraintKind.GRAMMAR, 'root ::= "a"', ()),
+        (regex("a|b"), ConstraintKind.REGEX, "a|b", ()),
+        (choice("b", "a"), ConstraintKind.CHOICE, "", ("b", "a")),
+        (JsonObjectResponseFormat(), ConstraintKind.JSON_OBJECT, "", ()),
     ],
 )
 def test_engines_get_what_the_caller_wrote(
-    response_format: ResponseFormat, kind: ResponseFormatType, text: str, choices: tuple[str, ...]
+    response_format: ResponseFormat, kind: ConstraintKind, text: str, choices: tuple[str, ...]
 ) -> None:
-    constraint = made(response_format)
+    constraint = made(response_format).constraint
     assert (constraint.kind, constraint.text, constraint.choices) == (kind, text, choices)
 
 
@@ -160,7 +159,7 @@ def test_what_cannot_be_enforced_is_refused_with_a_reason(
 )
 def test_a_constraint_may_be_as_large_as_the_limit_and_no_larger(response_format: ResponseFormat, field: str) -> None:
     size = {"grammar.ebnf": 14, "grammar.bnf": 14, "regex.pattern": 16, "choice.choices": 15}.get(field, 16)
-    assert made(response_format, max_bytes=size).kind
+    assert made(response_format, max_bytes=size).constraint.kind
     assert refusal(response_format, max_bytes=size - 1) == (
         f"response_format.{field}",
         f"{'They have' if field == 'choice.choices' else 'It has'} {size} bytes; the limit is {size - 1}.",

@@ -21,7 +21,6 @@ from service.engines.registry import Registry
 from service.engines.scripted import CONTEXT_LENGTH, Reply, ScriptedLanguageEngine
 from service.errors import (
     ContextLengthExceeded,
-    FeatureNotImplemented,
     InferwireError,
     InvalidConstraint,
     InvalidField,
@@ -144,8 +143,8 @@ REFUSED: list[tuple[Any, type[RequestError], str]] = [
         UnsupportedByModel,
         "messages[0].user.content.items.items[0].image",
     ),
-    (chat(tools=(ToolDefinition(tool_name="t"),)), FeatureNotImplemented, "tools"),
-    (chat(tool_config=ToolConfig()), FeatureNotImplemented, "tool_config"),
+    (chat(tool_config=ToolConfig(tool_choice="required")), InvalidField, "tool_config.choice"),
+    (chat(tools=(ToolDefinition(tool_name="t"),) * 2), InvalidField, "tools[1].tool_name"),
     (chat(messages=(UserMessage(content="x" * CONTEXT_LENGTH),)), ContextLengthExceeded, "messages"),
     (chat(messages=(UserMessage(content="x" * 10**6),)), ContextLengthExceeded, "messages"),
     (chat(sampling_params=SamplingParams(stop_token_ids=(10**6,))), InvalidField, "sampling_params.stop_token_ids[0]"),

@@ -13,7 +13,7 @@ from service.api.events import Complete, Event, Progress, Start
 from service.api.messages import StopReason
 from service.api.response_format import ConstraintOutcome, RegexResponseFormat
 from service.api.sampling import LogProbConfig, SamplingParams
-from service.decoding.constraint import constraint_of
+from service.decoding.constraint import answer_format_of
 from service.decoding.plan import plan_sampling
 from service.engines.base import GenerationRequest, GenerationStep
 from service.engines.scripted import Reply, ScriptedLanguageEngine
@@ -33,8 +33,8 @@ def plan(
     prompt = engine.renderer.text("Once")
     config = None if logprobs is None else LogProbConfig(top_k=logprobs)
     sampling = plan_sampling(SamplingParams(**params), config, len(prompt.token_ids), engine.bounds)
-    constraint = None if pattern is None else constraint_of(RegexResponseFormat(pattern=pattern), 1000)
-    return GenerationPlan(prompt, sampling, constraint)
+    constraint = None if pattern is None else answer_format_of(RegexResponseFormat(pattern=pattern), 1000)
+    return GenerationPlan(prompt, sampling, constraint.constraint if constraint else None, constraint)
 
 
 async def events(engine: ScriptedLanguageEngine, call: Call, **params: Any) -> list[Event]:

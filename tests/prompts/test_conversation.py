@@ -1,9 +1,18 @@
 """Messages as turns: who speaks, what is joined, and what a model that only reads text can't be told."""
 
+from typing import Any
+
 import pytest
 
 from service.api.content import ImageContentItem, ImageUrl, TextContentItem
-from service.api.messages import CompletionMessage, Message, SystemMessage, ToolResponseMessage, UserMessage
+from service.api.messages import (
+    CompletionMessage,
+    Message,
+    StopReason,
+    SystemMessage,
+    ToolResponseMessage,
+    UserMessage,
+)
 from service.api.response_format import JsonObjectResponseFormat, JsonSchemaResponseFormat, ResponseFormat
 from service.api.tools import BuiltinTool, ToolCall
 from service.errors import InvalidField, UnsupportedByModel
@@ -33,25 +42,35 @@ CALL = ToolCall(call_id="1", tool_name="add", arguments_json='{"a": 1, "b": 2.0}
         ([UserMessage(content=(TextContentItem(text="a "), TextContentItem(text="b")))], [Turn("user", "a b")]),
         ([HELLO, CompletionMessage(content="Hi.")], [Turn("user", "Hello?"), Turn("assistant", "Hi.")]),
         ([HELLO, HELLO], [Turn("user", "Hello?"), Turn("user", "Hello?")]),
-        ([ToolResponseMessage(call_id="1", content="3")], [Turn("tool", "3")]),
+        ([ToolResponseMessage(call_id="1", content="3")], [Turn("tool", "3", call_id="1")]),
     ],
 )
 def test_messages_become_turns(messages: list[Message], turns: list[Turn]) -> None:
     assert turns_of(messages) == turns
 
 
-def test_calls_of_the_history_are_written_as_the_model_wrote_them() -> None:
-    builtin = ToolCall(call_id="2", tool_name=BuiltinTool.BRAVE_SEARCH, arguments_json="")
-    (turn,) = turns_of([CompletionMessage(content="", tool_calls=(CALL, builtin))])
-    assert turn.content == (
-        '{"type": "function", "name": "add", "parameters": {"a": 1, "b": 2.0}}\n'
-        '{"type": "function", "name": "brave_search", "parameters": {}}'
-    )
+def test_calls_of_the_history_stay_calls_until_the_dialect_is_known() -> None:
+    message = CompletionMessage(content="Let me see. ", tool_calls=(CALL,), stop_reason=StopReason.END_OF_MESSAGE)
+    assert turns_of([message]) == [
+        Turn("assistant", "Let me see. ", calls=(CALL,), stop_reason=StopReason.END_OF_MESSAGE)
+    ]
 
 
-def test_text_before_a_call_stays_before_it() -> None:
-    (turn,) = turns_of([CompletionMessage(content="Let me see. ", tool_calls=(CALL,))])
-    assert turn.content.startswith('Let me see. {"type"')
+@pytest.mark.parametrize(
+    ("name", "arguments", "problem"),
+    [
+        ("add", '{"a": ', "not JSON"),
+        ("add", "[1]", "not a JSON object"),
+        ("add", "[" * 100_000, "not JSON"),
+        (BuiltinTool.BRAVE_SEARCH, "{}", "takes the argument `query`"),
+        (BuiltinTool.CODE_INTERPRETER, '{"query": "x"}', "takes the argument `code`"),
+    ],
+)
+def test_calls_of_the_history_need_arguments_that_can_be_written(name: Any, arguments: str, problem: str) -> None:
+    call = ToolCall(call_id="1", tool_name=name, arguments_json=arguments)
+    with pytest.raises(InvalidField, match=problem) as refused:
+        turns_of([HELLO, CompletionMessage(content="", tool_calls=(CALL, call))])
+    assert [v.field for v in refused.value.violations] == ["messages[1].assistant.tool_calls[1].arguments_json"]
 
 
 def test_a_call_of_the_history_without_a_tool_is_refused() -> None:

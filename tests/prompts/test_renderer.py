@@ -107,9 +107,11 @@ def test_no_template_turns_what_a_caller_wrote_into_control_tokens(template: str
 
 
 def test_a_role_that_the_template_refuses_is_the_callers_mistake() -> None:
-    template = "{% for m in messages if m.role == 'tool' %}{{ raise_exception('No tools: ' + m.content) }}{% endfor %}"
-    with pytest.raises(InvalidField, match=r"refuses it: No tools: 42\.") as refused:
-        renderer_of(template + PLAIN).chat([Turn("user", "x"), Turn("tool", "42")])
+    template = (
+        "{% if messages[-1].role == 'assistant' %}{{ raise_exception('No: ' + messages[-1].content) }}{% endif %}"
+    )
+    with pytest.raises(InvalidField, match=r"refuses it: No: 42\.") as refused:
+        renderer_of(template + PLAIN).chat([Turn("user", "x"), Turn("assistant", "42")])
     assert [violation.field for violation in refused.value.violations] == ["messages"]
 
 

@@ -120,8 +120,8 @@ CASES = [
         for method in GENERATING
     ),
     Case("Embeddings", ask("Embeddings", model_id=LLM), Code.FAILED_PRECONDITION, "WRONG_MODEL_TYPE"),
-    later("ChatCompletion", "tools", tools=[TOOL]),
-    later("StreamChatCompletion", "tool_config", tool_config={}),
+    bad("ChatCompletion", "INVALID_FIELD", "tools[1].tool_name", tools=[TOOL, TOOL]),
+    bad("StreamChatCompletion", "INVALID_FIELD", "tool_config.choice", tool_config={"choice": "TOOL_CHOICE_REQUIRED"}),
     later("Embeddings", "encoding", encoding=1),
     later("StreamEmbeddings", options={"model_id": EMBEDDER}),
     later("Preflight"),

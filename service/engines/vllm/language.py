@@ -11,13 +11,14 @@ from vllm.sampling_params import SamplingParams
 from service.api.models import Model, ModelCapabilities, ModelLimits, ModelState, ModelType
 from service.api.response_format import ResponseFormatType
 from service.api.sampling import TokenLogProbs
+from service.api.tools import ToolPromptFormat
 from service.decoding.plan import ModelBounds
 from service.engines.base import Finish, FinishReason, GenerationRequest, GenerationStep
 from service.engines.logprobs import Candidate, position
 from service.engines.vllm.core import RETRY_AFTER_FAILURE_S, EngineCore, EngineHost, loading, translated
 from service.engines.vllm.parameters import sampling_params
 from service.errors import AbortedByServer, EngineFailed, InferwireError, InternalError
-from service.prompts.renderer import Renderer
+from service.prompts.renderer import PromptStyle, Renderer
 from service.prompts.tokenizer import Tokenizer
 from service.settings import LimitSettings, ModelSettings
 
@@ -53,7 +54,8 @@ class VllmLanguageEngine:
             await self._start()
 
     async def _start(self) -> None:
-        self.renderer = Renderer(await asyncio.to_thread(Tokenizer.load, self._settings.path))
+        tokenizer = await asyncio.to_thread(Tokenizer.load, self._settings.path)
+        self.renderer = Renderer(tokenizer, _prompt_style(self._settings))
         await self.core.start()
         config = self.core.engine.model_config
         self.bounds = ModelBounds(
@@ -129,6 +131,7 @@ class VllmLanguageEngine:
             "capabilities": ModelCapabilities(
                 chat=self.renderer.can_chat,
                 response_formats=tuple(ResponseFormatType),
+                tool_prompt_formats=tuple(ToolPromptFormat) if self.renderer.can_chat else (),
             ),
             "limits": ModelLimits(
                 context_length=self.bounds.context_length,
@@ -141,14 +144,28 @@ class VllmLanguageEngine:
         return self.model.model_copy(update=facts)
 
 
+def _prompt_style(settings: ModelSettings) -> PromptStyle:
+    return PromptStyle(
+        model_name=settings.path,
+        tool_prompt_format=settings.tool_prompt_format,
+        date=settings.prompt_date,
+        knowledge_cutoff=settings.knowledge_cutoff,
+    )
+
+
 def _finish(request: GenerationRequest, completion: Any) -> Finish:
     match completion.finish_reason:
         case "stop":
-            stop = completion.stop_reason
-            return Finish(FinishReason.STOP, stop if isinstance(stop, str) else None)
+            return _stopped_by(completion.stop_reason)
         case "length":
             return Finish(FinishReason.LENGTH)
         case "abort":
             raise AbortedByServer("The engine gave the request up.", retry_after_s=RETRY_AFTER_FAILURE_S)
         case _:
             raise InternalError("The engine failed on this request.")
+
+
+def _stopped_by(stop: str | int | None) -> Finish:
+    if isinstance(stop, str):
+        return Finish(FinishReason.STOP, stop_string=stop)
+    return Finish(FinishReason.STOP, stop_token=stop)

@@ -4,8 +4,7 @@ from typing import assert_never
 
 from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
-from service.api.response_format import ResponseFormatType
-from service.decoding.constraint import Constraint
+from service.decoding.constraint import Constraint, ConstraintKind
 from service.engines.base import GenerationRequest
 
 
@@ -29,6 +28,7 @@ def sampling_params(request: GenerationRequest) -> SamplingParams:
         logprobs=plan.logprobs,
         flat_logprobs=plan.logprobs is not None,
         structured_outputs=None if request.constraint is None else _structured_outputs(request.constraint),
+        skip_special_tokens=not request.show_control_tokens,
         output_kind=RequestOutputKind.DELTA if request.incremental else RequestOutputKind.FINAL_ONLY,
         skip_clone=True,
     )
@@ -36,15 +36,17 @@ def sampling_params(request: GenerationRequest) -> SamplingParams:
 
 def _structured_outputs(constraint: Constraint) -> StructuredOutputsParams:
     match constraint.kind:
-        case ResponseFormatType.JSON_SCHEMA:
+        case ConstraintKind.JSON_SCHEMA:
             return StructuredOutputsParams(json=constraint.text)
-        case ResponseFormatType.GRAMMAR:
+        case ConstraintKind.GRAMMAR:
             return StructuredOutputsParams(grammar=constraint.text)
-        case ResponseFormatType.REGEX:
+        case ConstraintKind.REGEX:
             return StructuredOutputsParams(regex=constraint.text)
-        case ResponseFormatType.CHOICE:
+        case ConstraintKind.CHOICE:
             return StructuredOutputsParams(choice=list(constraint.choices))
-        case ResponseFormatType.JSON_OBJECT:
+        case ConstraintKind.JSON_OBJECT:
             return StructuredOutputsParams(json_object=True)
+        case ConstraintKind.STRUCTURAL_TAG:
+            return StructuredOutputsParams(structural_tag=constraint.text)
         case _:
             assert_never(constraint.kind)

@@ -16,7 +16,7 @@ from service.api.response_format import (
     ResponseFormat,
     ResponseFormatType,
 )
-from service.decoding.constraint import constraint_of
+from service.decoding.constraint import answer_format_of
 from service.decoding.plan import SamplingPlan
 from service.engines.base import GenerationRequest
 from service.engines.vllm.parameters import sampling_params
@@ -73,7 +73,7 @@ FORMATS: dict[ResponseFormatType, tuple[ResponseFormat, dict[str, Any]]] = {
 def told(
     plan: SamplingPlan = OFF, response_format: ResponseFormat | None = None, *, incremental: bool = True
 ) -> SamplingParams:
-    constraint = None if response_format is None else constraint_of(response_format, 1000)
+    constraint = None if response_format is None else answer_format_of(response_format, 1000).constraint
     return sampling_params(GenerationRequest("r", Prompt("", [1], 0), plan, constraint, incremental))
 
 

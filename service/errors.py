@@ -21,17 +21,22 @@ Messages are full sentences for the caller and hold nothing that only the operat
 an error into a gRPC status; nothing else does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """What is wrong with one field; `field` is its path in the request, such as `messages[3].user.content`."""
+    """What is wrong with one field; `field` is its path in the request, such as `messages[3].user.content`.
+
+    `reason` is that of the error which tells of it.
+    """
 
     field: str
     description: str
+    reason: str = ""
 
 
 class InferwireError(Exception):
@@ -53,14 +58,14 @@ class RequestError(InferwireError):
     """A request that can't be honoured as it is; retrying it unchanged is of no use."""
 
     def __init__(self, field: str, description: str, *, metadata: Mapping[str, str] | None = None) -> None:
-        self.violations: Sequence[FieldViolation] = [FieldViolation(field, description)]
+        self.violations: Sequence[FieldViolation] = [FieldViolation(field, description, self.reason)]
         super().__init__(self._sentence(), metadata=metadata)
 
     @classmethod
     def of(cls, violations: Sequence[FieldViolation]) -> Self:
-        """Several violations as one error."""
+        """Several violations as one error; those without a reason get this one's."""
         error = cls(violations[0].field, violations[0].description)
-        error.violations = list(violations)
+        error.violations = [replace(v, reason=v.reason or cls.reason) for v in violations]
         error.message = error._sentence()
         return error
 
@@ -75,6 +80,32 @@ class RequestError(InferwireError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class Findings:
+    """Collects what is wrong with a request, so that its caller learns all of it at once."""
+
+    def __init__(self) -> None:
+        self.errors: list[RequestError] = []
+
+    @property
+    def violations(self) -> list[FieldViolation]:
+        return [violation for error in self.errors for violation in error.violations]
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Notes a RequestError that is raised inside."""
+        try:
+            yield
+        except RequestError as error:
+            self.errors.append(error)
+
+    def raise_all(self) -> None:
+        """Raises what was found as one error, of the first one's kind."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise type(self.errors[0]).of(self.violations)
 
 
 def join_path(parent: str, child: str) -> str:

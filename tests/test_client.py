@@ -125,8 +125,8 @@ class TestFailures:
         with pytest.raises(errors.InvalidField) as failure:
             _ = [event async for event in client.stream_chat(chat_request("wrong"))]
         assert failure.value.violations == [
-            FieldViolation("sampling_params.top_p.temperature", "Too hot."),
-            FieldViolation("messages[0].user.content", "Too long."),
+            FieldViolation("sampling_params.top_p.temperature", "Too hot.", "INVALID_FIELD"),
+            FieldViolation("messages[0].user.content", "Too long.", "INVALID_FIELD"),
         ]
 
     async def test_a_call_that_the_server_cancels_is_not_taken_for_our_own_cancellation(self, client: Client) -> None:

@@ -37,9 +37,6 @@ class CompletionMessage(ApiModel):
     tool_calls: tuple[ToolCall, ...] = ()
 
 
-Message: TypeAlias = UserMessage | SystemMessage | ToolResponseMessage | CompletionMessage
-
-
 class ToolResponse(ApiModel):
     """What a tool runtime returns: text for the model, and metadata that the model never sees."""
 
@@ -47,3 +44,11 @@ class ToolResponse(ApiModel):
     tool_name: ToolName
     content: InterleavedContent
     metadata: dict[str, Any] | None = None
+    """None differs from empty."""
+
+    def to_message(self) -> ToolResponseMessage:
+        """What the model sees."""
+        return ToolResponseMessage(call_id=self.call_id, tool_name=self.tool_name, content=self.content)
+
+
+Message: TypeAlias = UserMessage | SystemMessage | ToolResponseMessage | CompletionMessage | ToolResponse

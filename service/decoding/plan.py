@@ -10,7 +10,7 @@ from service.api.sampling import (
     TopKSamplingStrategy,
     TopPSamplingStrategy,
 )
-from service.errors import ContextLengthExceeded, InvalidField
+from service.errors import ContextLengthExceeded, Findings, InvalidField
 
 DEFAULT_TEMPERATURE = 1.0
 DEFAULT_TOP_P = 0.95
@@ -50,10 +50,18 @@ class ModelBounds:
 def plan_sampling(
     params: SamplingParams | None, logprobs: LogProbConfig | None, prompt_tokens: int, bounds: ModelBounds
 ) -> SamplingPlan:
-    """Raises InvalidField for what this model can't do."""
+    """Raises InvalidField, which tells of all that this model can't do."""
     params = params or SamplingParams()
-    max_tokens = _max_tokens(params, prompt_tokens, bounds)
-    _check_against_model(params, bounds)
+    max_tokens = shown = None
+    findings = Findings()
+    with findings.noting():
+        max_tokens = _max_tokens(params, prompt_tokens, bounds)
+    with findings.noting():
+        _check_against_model(params, bounds)
+    with findings.noting():
+        shown = _logprobs(logprobs, bounds)
+    findings.raise_all()
+    assert max_tokens is not None
     temperature, top_p, top_k = _strategy(params)
     return SamplingPlan(
         temperature=temperature,
@@ -69,7 +77,7 @@ def plan_sampling(
         min_tokens=min(params.min_tokens or 0, max_tokens),
         stop=params.stop,
         stop_token_ids=params.stop_token_ids,
-        logprobs=_logprobs(logprobs, bounds),
+        logprobs=shown,
     )
 
 

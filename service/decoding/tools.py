@@ -9,7 +9,7 @@ from jsonschema.protocols import Validator
 
 from service.api.tools import BuiltinTool, ToolCall, ToolCallVerdict, ToolDefinition, ToolInputSchema, ToolParameters
 from service.decoding.json_schema import UnusableSchema, parse_schema, validator_of
-from service.errors import InvalidConstraint, InvalidField
+from service.errors import Findings, InvalidConstraint, InvalidField
 from service.tool_formats.reading import CallRead
 from service.tool_formats.tools import Tool, tool_of
 
@@ -17,18 +17,21 @@ MAX_PROBLEM = 300
 
 
 def checked_tools(definitions: Sequence[ToolDefinition], max_bytes: int) -> tuple[Tool, ...]:
-    """Raises InvalidField and InvalidConstraint for tools that no decoder could be held to.
+    """Raises RequestErrors, which tell of all tools that no decoder could be held to.
 
     `max_bytes` bounds the schemas of all tools together. Takes milliseconds; call it off the event loop.
     """
     names = [definition.tool_name for definition in definitions]
     tools = []
+    findings = Findings()
     for index, definition in enumerate(definitions):
         path = f"tools[{index}]"
-        if definition.tool_name in names[:index]:
-            raise InvalidField(f"{path}.tool_name", f"There are two tools with the name {definition.tool_name}.")
-        tools.append(_checked(definition, path, max_bytes))
-        max_bytes -= len(json.dumps(tools[-1].schema))
+        with findings.noting():
+            if definition.tool_name in names[:index]:
+                raise InvalidField(f"{path}.tool_name", f"There are two tools with the name {definition.tool_name}.")
+            tools.append(_checked(definition, path, max_bytes))
+            max_bytes -= len(json.dumps(tools[-1].schema))
+    findings.raise_all()
     return tuple(tools)
 
 

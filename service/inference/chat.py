@@ -3,23 +3,16 @@
 resolve the model, render the conversation, plan the decoding, generate, and read the answer as events.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from functools import partial
 
 from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
 from service.api.events import Event
-from service.api.messages import CompletionMessage
-from service.decoding.tools import checked_tools
-from service.engines.base import LanguageEngine
+from service.api.messages import CompletionMessage, ToolResponse
 from service.engines.registry import Registry
-from service.errors import InvalidField
-from service.inference.generation import GenerationPlan, collect, generate
-from service.inference.planning import plan_generation, rendered
-from service.prompts.conversation import turns_of
+from service.inference.generation import collect, generate
+from service.inference.planning import draft_chat
 from service.telemetry.calls import Call
-from service.tool_formats.use import ToolUse, tool_use
 
 
 class Chat:
@@ -46,28 +39,15 @@ class Chat:
     async def _events(
         self, request: ChatCompletionRequest, call: Call, *, incremental: bool
     ) -> AsyncGenerator[Event, None]:
+        _note_tool_metadata(request, call)
         engine = self._registry.language_engine(request.model_id)
-        plan = await self._plan(request, engine)
+        plan = (await draft_chat(request, engine)).plan()
         async with aclosing(generate(engine, plan, call, incremental=incremental)) as events:
             async for event in events:
                 yield event
 
-    async def _plan(self, request: ChatCompletionRequest, engine: LanguageEngine) -> GenerationPlan:
-        _check_length(request, engine.model.limits.max_messages)
-        use = await _tool_use(request, engine)
-        turns = turns_of(request.messages, request.response_format)
-        text = "".join(turn.content for turn in turns)
-        prompt = await rendered(engine, "messages", text, partial(engine.renderer.chat, turns, use))
-        return await plan_generation(
-            engine, prompt, "messages", request.sampling_params, request.response_format, request.logprobs, use
-        )
 
-
-async def _tool_use(request: ChatCompletionRequest, engine: LanguageEngine) -> ToolUse:
-    tools = await asyncio.to_thread(checked_tools, request.tools, engine.model.limits.max_constraint_bytes)
-    return tool_use(tools, request.tool_config, engine.renderer.dialects)
-
-
-def _check_length(request: ChatCompletionRequest, most: int) -> None:
-    if len(request.messages) > most:
-        raise InvalidField("messages", f"There are {len(request.messages)} messages; the limit is {most}.")
+def _note_tool_metadata(request: ChatCompletionRequest, call: Call) -> None:
+    for message in request.messages:
+        if isinstance(message, ToolResponse) and message.metadata is not None:
+            call.note_tool_metadata(message.call_id, message.tool_name, message.metadata)

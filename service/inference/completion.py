@@ -2,17 +2,12 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from functools import partial
 
 from service.api.completion import CompletionRequest, CompletionResponse
 from service.api.events import Event
-from service.api.response_format import JsonSchemaResponseFormat
-from service.engines.base import LanguageEngine
 from service.engines.registry import Registry
-from service.errors import InvalidField
-from service.inference.generation import GenerationPlan, collect, generate
-from service.inference.planning import plan_generation, rendered
-from service.prompts.conversation import text_of
+from service.inference.generation import collect, generate
+from service.inference.planning import draft_completion
 from service.telemetry.calls import Call
 
 
@@ -40,25 +35,7 @@ class Completion:
         self, request: CompletionRequest, call: Call, *, incremental: bool
     ) -> AsyncGenerator[Event, None]:
         engine = self._registry.language_engine(request.model_id)
-        plan = await self._plan(request, engine)
+        plan = (await draft_completion(request, engine)).plan()
         async with aclosing(generate(engine, plan, call, incremental=incremental)) as events:
             async for event in events:
                 yield event
-
-    async def _plan(self, request: CompletionRequest, engine: LanguageEngine) -> GenerationPlan:
-        _refuse_schema_in_prompt(request)
-        text = text_of(request.content, "content")
-        if not text:
-            raise InvalidField("content", "A text to continue is required.")
-        prompt = await rendered(engine, "content", text, partial(engine.renderer.text, text))
-        return await plan_generation(
-            engine, prompt, "content", request.sampling_params, request.response_format, request.logprobs
-        )
-
-
-def _refuse_schema_in_prompt(request: CompletionRequest) -> None:
-    shape = request.response_format
-    if isinstance(shape, JsonSchemaResponseFormat) and shape.describe_in_prompt:
-        raise InvalidField(
-            "response_format.json_schema.describe_in_prompt", "A completion's prompt is never changed; leave it unset."
-        )

@@ -15,29 +15,12 @@ from service.api.response_format import ConstraintOutcome
 from service.api.sampling import TokenLogProbs
 from service.api.tools import ToolCall
 from service.api.usage import MetricEvent, Timings, Usage
-from service.decoding.constraint import AnswerFormat, Constraint
-from service.decoding.plan import SamplingPlan
 from service.engines.base import Finish, FinishReason, GenerationRequest, GenerationStep, LanguageEngine
 from service.errors import InternalError
 from service.inference.logprobs import LogprobAligner
+from service.inference.planning import GenerationPlan
 from service.inference.reading import AnswerReader
-from service.prompts.tokenizer import Prompt
 from service.telemetry.calls import Call
-from service.tool_formats.use import ToolUse
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationPlan:
-    """All that an engine has to know, and how its answer is to be read."""
-
-    prompt: Prompt
-    sampling: SamplingPlan
-    constraint: Constraint | None = None
-    """What the engine holds the answer to."""
-    text_format: AnswerFormat | None = None
-    """What the answer's text is judged by, unless it is calls instead."""
-    tool_use: ToolUse | None = None
-    show_control_tokens: bool = False
 
 
 async def generate(

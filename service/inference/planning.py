@@ -1,56 +1,137 @@
-"""Planning: what chat and completion do alike before they generate."""
+"""Planning: all that is decided, and all that is refused, before a request reaches an engine."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 
-from service.api.response_format import ResponseFormat
+from service.api.chat import ChatCompletionRequest
+from service.api.completion import CompletionRequest
+from service.api.response_format import JsonSchemaResponseFormat, ResponseFormat
 from service.api.sampling import LogProbConfig, SamplingParams
-from service.decoding.constraint import answer_format_of, tool_constraint
-from service.decoding.plan import check_prompt_length, plan_sampling, prompt_too_long
+from service.decoding.constraint import AnswerFormat, Constraint, answer_format_of, tool_constraint
+from service.decoding.plan import SamplingPlan, check_prompt_length, plan_sampling, prompt_too_long
+from service.decoding.tools import checked_tools
 from service.engines.base import LanguageEngine
-from service.inference.generation import GenerationPlan
+from service.errors import Findings, InvalidField
+from service.prompts.conversation import text_of, turns_of
 from service.prompts.tokenizer import Prompt
-from service.tool_formats.use import ToolUse
+from service.tool_formats.use import NO_TOOLS, ToolUse, tool_use
 
 # Shorter texts are tokenised faster than a thread is woken up.
 LONG_TEXT = 8_000
 
 
-async def rendered(engine: LanguageEngine, field: str, text: str, render: Callable[[], Prompt]) -> Prompt:
-    """What `render` makes of `text`, off the event loop where it takes a while. Refuses hopelessly long texts early."""
+@dataclass(frozen=True, slots=True)
+class GenerationPlan:
+    """All that an engine has to know, and how its answer is to be read."""
+
+    prompt: Prompt
+    sampling: SamplingPlan
+    constraint: Constraint | None = None
+    """What the engine holds the answer to."""
+    text_format: AnswerFormat | None = None
+    """What the answer's text is judged by, unless it is calls instead."""
+    tool_use: ToolUse = NO_TOOLS
+    show_control_tokens: bool = False
+
+
+@dataclass(slots=True)
+class Draft:
+    """A plan as far as it could be made, and all that is wrong with the request."""
+
+    engine: LanguageEngine
+    findings: Findings = field(default_factory=Findings)
+    prompt: Prompt | None = None
+    sampling: SamplingPlan | None = None
+    constraint: Constraint | None = None
+    text_format: AnswerFormat | None = None
+    tool_use: ToolUse = NO_TOOLS
+
+    def plan(self) -> GenerationPlan:
+        """Raises what is wrong with the request."""
+        self.findings.raise_all()
+        assert self.prompt is not None
+        assert self.sampling is not None
+        tagged = self.engine.renderer.tags_calls(self.tool_use)
+        return GenerationPlan(self.prompt, self.sampling, self.constraint, self.text_format, self.tool_use, tagged)
+
+    async def use_tools(self, request: ChatCompletionRequest) -> None:
+        limits = self.engine.model.limits
+        with self.findings.noting():
+            tools = await asyncio.to_thread(checked_tools, request.tools, limits.max_constraint_bytes)
+            self.tool_use = tool_use(tools, request.tool_config, self.engine.renderer.dialects)
+
+    async def render(self, blamed: str, text: str, render: Callable[[], Prompt]) -> None:
+        """`render` makes the prompt, out of `text` among other things; `blamed` is the field that holds it."""
+        with self.findings.noting():
+            self.prompt = await _rendered(self.engine, blamed, text, render)
+            check_prompt_length(blamed, len(self.prompt.token_ids), self.engine.bounds.context_length)
+
+    def sample(self, params: SamplingParams | None, logprobs: LogProbConfig | None) -> None:
+        with self.findings.noting():
+            bounds = self.engine.bounds
+            # Too long a prompt is told already; it is not to blame the budget too.
+            prompt_tokens = min(len(self.prompt.token_ids), bounds.context_length - 1) if self.prompt else 0
+            self.sampling = plan_sampling(params, logprobs, prompt_tokens, bounds)
+
+    async def constrain(self, response_format: ResponseFormat | None) -> None:
+        with self.findings.noting():
+            if response_format is not None:
+                max_bytes = self.engine.model.limits.max_constraint_bytes
+                self.text_format = await asyncio.to_thread(answer_format_of, response_format, max_bytes)
+            self.constraint = self.text_format.constraint if self.text_format else None
+            if self.tool_use.tools:
+                self.constraint = tool_constraint(self.tool_use, self.text_format)
+
+
+async def draft_chat(request: ChatCompletionRequest, engine: LanguageEngine) -> Draft:
+    """Raises nothing but defects; what is wrong with the request is in the draft."""
+    draft = Draft(engine)
+    await draft.use_tools(request)
+    with draft.findings.noting():
+        _check_length(request, engine.model.limits.max_messages)
+        turns = turns_of(request.messages, request.response_format)
+        text = "".join(turn.content for turn in turns)
+        await draft.render("messages", text, partial(engine.renderer.chat, turns, draft.tool_use))
+    draft.sample(request.sampling_params, request.logprobs)
+    await draft.constrain(request.response_format)
+    return draft
+
+
+async def draft_completion(request: CompletionRequest, engine: LanguageEngine) -> Draft:
+    """Raises nothing but defects; what is wrong with the request is in the draft."""
+    draft = Draft(engine)
+    with draft.findings.noting():
+        text = text_of(request.content, "content")
+        if not text:
+            raise InvalidField("content", "A text to continue is required.")
+        await draft.render("content", text, partial(engine.renderer.text, text))
+    with draft.findings.noting():
+        _refuse_schema_in_prompt(request)
+    draft.sample(request.sampling_params, request.logprobs)
+    await draft.constrain(request.response_format)
+    return draft
+
+
+async def _rendered(engine: LanguageEngine, blamed: str, text: str, render: Callable[[], Prompt]) -> Prompt:
+    """Off the event loop where it takes a while. Refuses hopelessly long texts early."""
     if len(text) < LONG_TEXT:
         return render()
     context_length = engine.bounds.context_length
     if await asyncio.to_thread(engine.renderer.tokenizer.surely_exceeds, text, context_length):
-        raise prompt_too_long(field, None, context_length)
+        raise prompt_too_long(blamed, None, context_length)
     return await asyncio.to_thread(render)
 
 
-async def plan_generation(
-    engine: LanguageEngine,
-    prompt: Prompt,
-    prompt_field: str,
-    sampling_params: SamplingParams | None,
-    response_format: ResponseFormat | None,
-    logprobs: LogProbConfig | None,
-    tool_use: ToolUse | None = None,
-) -> GenerationPlan:
-    """Applies defaults and limits. Raises RequestErrors; `prompt_field` is blamed for too long a prompt."""
-    bounds = engine.bounds
-    check_prompt_length(prompt_field, len(prompt.token_ids), bounds.context_length)
-    sampling = plan_sampling(sampling_params, logprobs, len(prompt.token_ids), bounds)
-    text_format = None
-    if response_format is not None:
-        max_bytes = engine.model.limits.max_constraint_bytes
-        text_format = await asyncio.to_thread(answer_format_of, response_format, max_bytes)
-    constraint = text_format.constraint if text_format else None
-    if tool_use is not None and tool_use.tools:
-        constraint = tool_constraint(tool_use, text_format)
-    return GenerationPlan(
-        prompt,
-        sampling,
-        constraint,
-        text_format,
-        tool_use,
-        show_control_tokens=tool_use is not None and engine.renderer.tags_calls(tool_use),
-    )
+def _check_length(request: ChatCompletionRequest, most: int) -> None:
+    if len(request.messages) > most:
+        raise InvalidField("messages", f"There are {len(request.messages)} messages; the limit is {most}.")
+
+
+def _refuse_schema_in_prompt(request: CompletionRequest) -> None:
+    shape = request.response_format
+    if isinstance(shape, JsonSchemaResponseFormat) and shape.describe_in_prompt:
+        raise InvalidField(
+            "response_format.json_schema.describe_in_prompt", "A completion's prompt is never changed; leave it unset."
+        )

@@ -11,11 +11,11 @@ from service.tool_formats.use import ToolUse
 
 
 class AnswerReader:
-    """Reads one answer. Without tools, or with None, nothing in it is a call."""
+    """Reads one answer. Without tools nothing in it is a call."""
 
-    def __init__(self, use: ToolUse | None) -> None:
-        self._reader = use.reader() if use else None
-        self._judge = CallJudge(use.tools if use else ())
+    def __init__(self, use: ToolUse) -> None:
+        self._reader = use.reader()
+        self._judge = CallJudge(use.tools)
         self._call_id = ""
         self._begun = 0
         self._text: list[str] = []

@@ -11,12 +11,13 @@ from service.api.messages import (
     Message,
     StopReason,
     SystemMessage,
+    ToolResponse,
     ToolResponseMessage,
     UserMessage,
 )
 from service.api.response_format import JsonSchemaResponseFormat, ResponseFormat
 from service.api.tools import BuiltinTool, ToolCall
-from service.errors import InvalidField, UnsupportedByModel
+from service.errors import Findings, InvalidField, UnsupportedByModel
 from service.tool_formats.tools import BUILTIN_ARGUMENT
 
 SCHEMA_REQUEST = "Please respond in JSON format with the schema: "
@@ -38,15 +39,21 @@ class Turn:
 
 
 def turns_of(messages: Sequence[Message], response_format: ResponseFormat | None = None) -> list[Turn]:
-    """The conversation, with all system messages joined at its head and the wanted schema named at its end."""
+    """The conversation, with all system messages joined at its head and the wanted schema named at its end.
+
+    Raises RequestErrors that tell of all messages.
+    """
     instructions = []
     turns = []
+    findings = Findings()
     for index, message in enumerate(messages):
         path = f"messages[{index}]"
-        if isinstance(message, SystemMessage):
-            instructions.append(text_of(message.content, f"{path}.system.content"))
-        else:
-            turns.append(_turn(message, path))
+        with findings.noting():
+            if isinstance(message, SystemMessage):
+                instructions.append(text_of(message.content, f"{path}.system.content"))
+            else:
+                turns.append(_turn(message, path))
+    findings.raise_all()
     if not turns:
         raise InvalidField("messages", "At least one message that is not a system message is required.")
     head = [Turn("system", "\n".join(instructions))] if instructions else []
@@ -67,19 +74,25 @@ def text_of(content: InterleavedContent, path: str) -> str:
     return "".join(texts)
 
 
-def _turn(message: UserMessage | ToolResponseMessage | CompletionMessage, path: str) -> Turn:
+def _turn(message: UserMessage | ToolResponseMessage | CompletionMessage | ToolResponse, path: str) -> Turn:
     match message:
         case UserMessage():
             return Turn("user", _user_text(message, path))
         case ToolResponseMessage():
-            text = text_of(message.content, f"{path}.tool.content")
-            return Turn("tool", text, call_id=message.call_id, tool_name=message.tool_name or "")
+            return _tool_turn(message, f"{path}.tool")
+        case ToolResponse():
+            return _tool_turn(message.to_message(), f"{path}.tool_response")
         case CompletionMessage(tool_calls=calls, stop_reason=stop_reason):
             _check_calls(calls, f"{path}.assistant.tool_calls")
             text = text_of(message.content, f"{path}.assistant.content")
             return Turn("assistant", text, calls=calls, stop_reason=stop_reason)
         case _:
             assert_never(message)
+
+
+def _tool_turn(message: ToolResponseMessage, path: str) -> Turn:
+    text = text_of(message.content, f"{path}.content")
+    return Turn("tool", text, call_id=message.call_id, tool_name=message.tool_name or "")
 
 
 def _check_calls(calls: Sequence[ToolCall], path: str) -> None:

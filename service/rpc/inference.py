@@ -10,10 +10,12 @@ from inferwire.v1 import (
     inference_service_pb2_grpc,
     preflight_pb2,
 )
-from service.errors import FeatureNotImplemented
+from service.api.preflight import PreflightReport
+from service.errors import FeatureNotImplemented, RequestError
 from service.inference.chat import Chat
 from service.inference.completion import Completion
 from service.inference.embeddings import Embeddings
+from service.inference.preflight import Preflight
 from service.rpc.context import Context
 from service.telemetry.calls import current_call
 from service.wire.chat import chat_chunk_to_proto, chat_request_from_proto, chat_response_to_proto
@@ -23,13 +25,16 @@ from service.wire.completion import (
     completion_response_to_proto,
 )
 from service.wire.embeddings import embeddings_request_from_proto, embeddings_response_to_proto
+from service.wire.fields import chosen
+from service.wire.preflight import preflight_report_to_proto, preflight_request_from_proto
 
 
 class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
-    def __init__(self, chat: Chat, completion: Completion, embeddings: Embeddings) -> None:
+    def __init__(self, chat: Chat, completion: Completion, embeddings: Embeddings, preflight: Preflight) -> None:
         self._chat = chat
         self._completion = completion
         self._embeddings = embeddings
+        self._preflight = preflight
 
     async def ChatCompletion(
         self, request: chat_pb2.ChatCompletionRequest, context: Context
@@ -71,4 +76,11 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
     async def Preflight(
         self, request: preflight_pb2.PreflightRequest, context: Context
     ) -> preflight_pb2.PreflightResponse:
-        raise FeatureNotImplemented("", "This build doesn't implement Preflight yet.")
+        # None at all is a mistake of this call, not one to report about the request inside.
+        chosen(request, "request")
+        try:
+            examined = preflight_request_from_proto(request)
+        except RequestError as error:
+            # What is being asked for: it would be refused so.
+            return preflight_report_to_proto(PreflightReport.refusal(error.violations))
+        return preflight_report_to_proto(await self._preflight.examine(examined, current_call()))

@@ -14,6 +14,7 @@ from service.engines.registry import Registry
 from service.inference.chat import Chat
 from service.inference.completion import Completion
 from service.inference.embeddings import Embeddings
+from service.inference.preflight import Preflight
 from service.rpc.admin import AdminServicer
 from service.rpc.inference import InferenceServicer
 from service.rpc.models import ModelServicer
@@ -26,7 +27,7 @@ SERVICE_NAMES = tuple(
 
 
 def add_servicers(server: grpc.aio.Server, registry: Registry) -> None:
-    inference = InferenceServicer(Chat(registry), Completion(registry), Embeddings(registry))
+    inference = InferenceServicer(Chat(registry), Completion(registry), Embeddings(registry), Preflight(registry))
     inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(inference, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(registry), server)
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(), server)

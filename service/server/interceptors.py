@@ -15,9 +15,9 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from service.errors import InferwireError, InternalError, MalformedMessage, MessageTooLarge, RequestError
-from service.telemetry.calls import Call, begin_call
+from service.telemetry.calls import Call, begin_call, call_span
 from service.wire.fields import refuse_unknown_fields
-from service.wire.status import status_from_error
+from service.wire.status import status_code, status_from_error
 
 logger = logging.getLogger(__name__)
 
@@ -120,21 +120,41 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     @asynccontextmanager
     async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        call = begin_call(method, metadata)
+        with call_span(method, metadata):
+            async with self._counted(begin_call(method, metadata), context):
+                yield
+
+    @asynccontextmanager
+    async def _counted(self, call: Call, context: Context) -> AsyncIterator[None]:
         self._in_flight.enter()
         error: InferwireError | None = None
+        code = grpc.StatusCode.CANCELLED
         try:
             yield
+            code = grpc.StatusCode.OK
         except InferwireError as known:
             error = known
             if isinstance(known, InternalError):
-                logger.exception("A call failed by a defect", extra={"method": method})
+                logger.exception("A call failed by a defect", extra={"method": call.method})
         except Exception:
-            logger.exception("A call failed for an unknown reason", extra={"method": method})
+            logger.exception("A call failed for an unknown reason", extra={"method": call.method})
             error = InternalError("The server failed. The request id finds the reason in its log.")
         finally:
             self._in_flight.leave()
+            _log(call, status_code(error) if error else code)
         await _end(context, call, error)
+
+
+def _log(call: Call, code: grpc.StatusCode) -> None:
+    fields = {
+        "method": call.method,
+        "code": code.name,
+        "total_s": round(call.elapsed_s(), 4),
+        "prompt_tokens": call.prompt_tokens,
+        "cached_tokens": call.cached_tokens,
+        "completion_tokens": call.completion_tokens,
+    }
+    logger.info("Call", extra=fields | ({"tool_metadata": call.tool_metadata} if call.tool_metadata else {}))
 
 
 async def _end(context: Context, call: Call, error: InferwireError | None) -> None:

@@ -4,16 +4,28 @@ Set once per call by the interceptor, and read by servicers and by the log. A ca
 calls never see each other.
 """
 
+import json
 import re
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
-from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    format_span_id,
+    format_trace_id,
+    get_current_span,
+    get_tracer,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+TRACER = get_tracer("inferwire")
+PROPAGATOR = TraceContextTextMapPropagator()
 REQUEST_ID_KEY = "x-request-id"
 # What a log line can hold without harm.
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -31,6 +43,14 @@ class Call:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    tool_metadata: list[Mapping[str, Any]] = field(default_factory=list)
+    """What tools told about their answers, for the log record of the call; never for the model."""
+
+    def note_tool_metadata(self, call_id: str, tool_name: str, metadata: Mapping[str, Any]) -> None:
+        """Puts it on the call's span, too."""
+        self.tool_metadata.append({"call_id": call_id, "tool_name": tool_name, "metadata": metadata})
+        attributes = {"call_id": call_id, "tool_name": tool_name, "metadata": json.dumps(metadata, ensure_ascii=False)}
+        get_current_span().add_event("tool_response", attributes)
 
     def elapsed_s(self) -> float:
         return time.monotonic() - self.arrived
@@ -39,8 +59,19 @@ class Call:
 _current: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
+def call_span(method: str, metadata: Mapping[str, str]) -> AbstractContextManager[Span]:
+    """The span of a call, below the one whose W3C trace context the caller sent; nothing until traces are set up."""
+    return TRACER.start_as_current_span(
+        method.removeprefix("/"),
+        context=PROPAGATOR.extract(metadata),
+        kind=SpanKind.SERVER,
+        record_exception=False,
+        set_status_on_exception=False,
+    )
+
+
 def begin_call(method: str, metadata: Mapping[str, str]) -> Call:
-    """The call's identity, from what the caller sent: its own request id and W3C trace context, if any."""
+    """The call's identity: its request id, from the caller or made here, and its place in a trace."""
     given = metadata.get(REQUEST_ID_KEY, "")
     request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     trace_id, span_id = _trace_ids(metadata)
@@ -62,5 +93,7 @@ def current_request_id() -> str | None:
 
 
 def _trace_ids(metadata: Mapping[str, str]) -> tuple[str, str]:
-    span = get_current_span(TraceContextTextMapPropagator().extract(metadata)).get_span_context()
+    span = get_current_span().get_span_context()
+    if not span.is_valid:
+        span = get_current_span(PROPAGATOR.extract(metadata)).get_span_context()
     return (format_trace_id(span.trace_id), format_span_id(span.span_id)) if span.is_valid else ("", "")

@@ -8,7 +8,7 @@ from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
 from service.api.events import Complete, Event, Progress, Start
 from service.errors import UnknownField
 from service.wire.content import delta_from_proto, delta_to_proto
-from service.wire.fields import at, build, each, given, maybe, optional
+from service.wire.fields import at, build, each, gathered, given, maybe, optional
 from service.wire.messages import (
     STOP_REASON,
     completion_message_from_proto,
@@ -49,13 +49,15 @@ EMPTY_TEXT = content_pb2.ContentDelta(text=content_pb2.TextDelta())
 def chat_request_from_proto(message: pb.ChatCompletionRequest) -> ChatCompletionRequest:
     return build(
         ChatCompletionRequest,
-        model_id=message.model_id,
-        messages=each(message.messages, "messages", message_from_proto),
-        sampling_params=maybe(message, "sampling_params", sampling_params_from_proto),
-        tools=each(message.tools, "tools", tool_definition_from_proto),
-        tool_config=maybe(message, "tool_config", tool_config_from_proto),
-        response_format=maybe(message, "response_format", response_format_from_proto),
-        logprobs=maybe(message, "logprobs", log_prob_config_from_proto),
+        **gathered(
+            model_id=lambda: message.model_id,
+            messages=lambda: each(message.messages, "messages", message_from_proto),
+            sampling_params=lambda: maybe(message, "sampling_params", sampling_params_from_proto),
+            tools=lambda: each(message.tools, "tools", tool_definition_from_proto),
+            tool_config=lambda: maybe(message, "tool_config", tool_config_from_proto),
+            response_format=lambda: maybe(message, "response_format", response_format_from_proto),
+            logprobs=lambda: maybe(message, "logprobs", log_prob_config_from_proto),
+        ),
     )
 
 

@@ -9,7 +9,7 @@ from service.api.events import Complete, Event, Progress, Start
 from service.errors import UnknownField
 from service.wire.chat import COMPLETE, PROGRESS, START, complete_fields, complete_from_proto
 from service.wire.content import content_to_proto
-from service.wire.fields import build, given, maybe, optional
+from service.wire.fields import build, gathered, given, maybe, optional
 from service.wire.messages import STOP_REASON, required_content
 from service.wire.response_format import CONSTRAINT_OUTCOME, response_format_from_proto, response_format_to_proto
 from service.wire.sampling import (
@@ -33,11 +33,13 @@ from service.wire.usage import (
 def completion_request_from_proto(message: pb.CompletionRequest) -> CompletionRequest:
     return build(
         CompletionRequest,
-        model_id=message.model_id,
-        content=required_content(message),
-        sampling_params=maybe(message, "sampling_params", sampling_params_from_proto),
-        response_format=maybe(message, "response_format", response_format_from_proto),
-        logprobs=maybe(message, "logprobs", log_prob_config_from_proto),
+        **gathered(
+            model_id=lambda: message.model_id,
+            content=lambda: required_content(message),
+            sampling_params=lambda: maybe(message, "sampling_params", sampling_params_from_proto),
+            response_format=lambda: maybe(message, "response_format", response_format_from_proto),
+            logprobs=lambda: maybe(message, "logprobs", log_prob_config_from_proto),
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.unknown_fields import UnknownFieldSet
 from pydantic import BaseModel, ValidationError
 
-from service.errors import FieldViolation, InvalidField, RequestError, UnknownField, join_path
+from service.errors import FieldViolation, Findings, InvalidField, RequestError, UnknownField, join_path
 
 Member = TypeVar("Member", bound=StrEnum)
 Model = TypeVar("Model", bound=BaseModel)
@@ -106,12 +106,25 @@ def chosen(message: ProtoMessage, oneof: str) -> str:
 
 
 def each(messages: Iterable[Any], field: str, decode: Callable[[Any], Decoded]) -> tuple[Decoded, ...]:
-    """Decodes a repeated field; errors name the index."""
+    """Decodes a repeated field; errors name the index, and tell of all items."""
     decoded = []
+    findings = Findings()
     for index, message in enumerate(messages):
-        with at(f"{field}[{index}]"):
+        with findings.noting(), at(f"{field}[{index}]"):
             decoded.append(decode(message))
+    findings.raise_all()
     return tuple(decoded)
+
+
+def gathered(**decoders: Callable[[], Any]) -> dict[str, Any]:
+    """The fields of a message; errors tell of all of them."""
+    decoded = {}
+    findings = Findings()
+    for field, decode in decoders.items():
+        with findings.noting():
+            decoded[field] = decode()
+    findings.raise_all()
+    return decoded
 
 
 def maybe(message: Any, field: str, decode: Callable[[Any], Decoded]) -> Decoded | None:

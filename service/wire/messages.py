@@ -40,6 +40,8 @@ def message_from_proto(message: pb.Message) -> Message:
                 return SystemMessage(content=required_content(message.system))
             case "tool":
                 return tool_response_message_from_proto(message.tool)
+            case "tool_response":
+                return tool_response_from_proto(message.tool_response)
             case _:
                 return completion_message_from_proto(message.assistant)
 
@@ -54,6 +56,8 @@ def message_to_proto(message: Message) -> pb.Message:
             return pb.Message(tool=tool_response_message_to_proto(message))
         case CompletionMessage():
             return pb.Message(assistant=completion_message_to_proto(message))
+        case ToolResponse():
+            return pb.Message(tool_response=tool_response_to_proto(message))
         case _:
             assert_never(message)
 

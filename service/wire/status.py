@@ -60,8 +60,12 @@ class Status:
     trailing_metadata: tuple[tuple[str, str | bytes], ...]
 
 
+def status_code(error: InferwireError) -> grpc.StatusCode:
+    return CODES[type(error)]
+
+
 def status_from_error(error: InferwireError, request_id: str) -> Status:
-    code = CODES[type(error)]
+    code = status_code(error)
     number: int = code.value[0]
     message = _cut(error.message, MESSAGE_BYTES)
     packed = status_pb2.Status(code=number, message=message, details=_details(error, request_id))

@@ -32,8 +32,6 @@ READ_BY_THE_SERVICER = {
     "ListModelsRequest",
     "ListModelsResponse",
     "ModelLoad",
-    "PreflightRequest",
-    "PreflightResponse",
     "RegisterModelRequest",
     "RegisterModelResponse",
     "StreamEmbeddingsItem",
@@ -42,7 +40,6 @@ READ_BY_THE_SERVICER = {
     "StreamEmbeddingsResponse",
     "UnregisterModelRequest",
     "UnregisterModelResponse",
-    "Violation",
 }
 
 SCALARS: dict[int, list[Any]] = {

@@ -18,7 +18,8 @@ from service.decoding.plan import plan_sampling
 from service.engines.base import GenerationRequest, GenerationStep
 from service.engines.scripted import Reply, ScriptedLanguageEngine
 from service.errors import EngineFailed, InternalError
-from service.inference.generation import GenerationPlan, WholeAnswer, collect, generate
+from service.inference.generation import WholeAnswer, collect, generate
+from service.inference.planning import GenerationPlan
 from service.settings import LimitSettings
 from service.telemetry.calls import Call
 from tests.inference.conftest import LIMITS, LLM, Language

@@ -48,6 +48,7 @@ from service.api.models import (
     ModelState,
     ModelType,
 )
+from service.api.preflight import PreflightReport
 from service.api.response_format import (
     BnfGrammar,
     ChoiceResponseFormat,
@@ -83,6 +84,7 @@ from service.api.tools import (
     ToolPromptFormat,
 )
 from service.api.usage import MetricEvent, Timings, Usage
+from service.errors import FieldViolation
 
 T = TypeVar("T")
 # Protobuf's JSON reader refuses the largest 32-bit float of all, which its own writer rounds up.
@@ -175,9 +177,15 @@ tool_response_messages = st.builds(ToolResponseMessage, call_id=texts, tool_name
 completion_messages = st.builds(
     CompletionMessage, content=contents, stop_reason=maybe(stop_reasons), tool_calls=some(tool_calls)
 )
-messages = user_messages | st.builds(SystemMessage, content=contents) | tool_response_messages | completion_messages
 tool_responses = st.builds(
     ToolResponse, call_id=texts, tool_name=tool_names, content=contents, metadata=maybe(json_objects)
+)
+messages = st.one_of(
+    user_messages,
+    st.builds(SystemMessage, content=contents),
+    tool_response_messages,
+    completion_messages,
+    tool_responses,
 )
 
 sampling_strategies = st.one_of(
@@ -375,4 +383,22 @@ models = st.builds(
     base_model_id=maybe(texts),
     state=st.sampled_from(ModelState),
     embedding_dimension=maybe(st.integers(0, INT32_MAX)),
+)
+
+violations = st.builds(
+    FieldViolation,
+    field=texts,
+    description=texts,
+    reason=st.sampled_from(["INVALID_FIELD", "UNSUPPORTED_BY_MODEL", "CONTEXT_LENGTH_EXCEEDED"]),
+)
+preflight_reports = st.builds(
+    PreflightReport,
+    accepted=st.booleans(),
+    violations=some(violations),
+    prompt=texts,
+    prompt_tokens=counts,
+    context_tokens_left=counts,
+    tool_prompt_format=maybe(st.sampled_from(ToolPromptFormat)),
+    constraint=texts,
+    neutralized_spans=counts,
 )

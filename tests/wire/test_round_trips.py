@@ -34,6 +34,8 @@ SHAPES = {
     "message": shapes.messages,
     "metric": shapes.metric_events,
     "model": shapes.models,
+    "preflight_report": shapes.preflight_reports,
+    "preflight_request": shapes.chat_requests | shapes.completion_requests,
     "quantization": shapes.quantizations,
     "response_format": shapes.response_formats,
     "sampling_params": shapes.sampling_params,

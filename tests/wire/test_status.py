@@ -133,7 +133,7 @@ def test_a_status_fits_into_the_metadata_of_grpc(violations: list[FieldViolation
 
 
 def test_the_first_of_too_many_violations_are_sent_whole() -> None:
-    violations = [FieldViolation(f"sampling_params.stop[{n}]", "Too short.") for n in range(1000)]
+    violations = [FieldViolation(f"sampling_params.stop[{n}]", "Too short.", "INVALID_FIELD") for n in range(1000)]
     again = error_from_rpc(received(status_from_error(InvalidField.of(violations), "r-1")))
 
     assert isinstance(again, InvalidField)

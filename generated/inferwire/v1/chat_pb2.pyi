@@ -90,7 +90,9 @@ class ChatCompletionRequest(_message.Message):
 
     @_builtins.property
     def response_format(self) -> _response_format_pb2.ResponseFormat:
-        """The shape that the answer's text must have. Unset means any."""
+        """The shape that the answer's text must have. Unset means any. With tools the answer is either calls or such a text;
+        INVALID_ARGUMENT where it has to be a call.
+        """
 
     @_builtins.property
     def logprobs(self) -> _sampling_pb2.LogProbConfig:
@@ -219,7 +221,8 @@ class ChatCompletionResponseEvent(_message.Message):
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_sampling_pb2.TokenLogProbs]:
         """One entry per token that has a part in this event's delta and in no earlier one; empty unless asked for. Joined over
-        the stream they are the `logprobs` of the unary answer.
+        the stream they are the `logprobs` of the unary answer. Tokens between two tool calls, whose text is not shown, come
+        with the next delta.
         """
 
     def __init__(

@@ -60,6 +60,7 @@ class Message(_message.Message):
     SYSTEM_FIELD_NUMBER: _builtins.int
     TOOL_FIELD_NUMBER: _builtins.int
     ASSISTANT_FIELD_NUMBER: _builtins.int
+    TOOL_RESPONSE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def user(self) -> Global___UserMessage:
         """What the user says."""
@@ -76,6 +77,12 @@ class Message(_message.Message):
     def assistant(self) -> Global___CompletionMessage:
         """What the model answered earlier."""
 
+    @_builtins.property
+    def tool_response(self) -> Global___ToolResponse:
+        """What a tool answered, as its runtime returned it. The model reads the same as from `tool`; the metadata goes to
+        the trace and the log record of the call, never into the prompt.
+        """
+
     def __init__(
         self,
         *,
@@ -83,12 +90,13 @@ class Message(_message.Message):
         system: Global___SystemMessage | None = ...,
         tool: Global___ToolResponseMessage | None = ...,
         assistant: Global___CompletionMessage | None = ...,
+        tool_response: Global___ToolResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "message", b"message", "system", b"system", "tool", b"tool", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "message", b"message", "system", b"system", "tool", b"tool", "tool_response", b"tool_response", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "message", b"message", "system", b"system", "tool", b"tool", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "message", b"message", "system", b"system", "tool", b"tool", "tool_response", b"tool_response", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["user", "system", "tool", "assistant"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["user", "system", "tool", "assistant", "tool_response"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -230,8 +238,8 @@ Global___CompletionMessage: _TypeAlias = CompletionMessage  # noqa: Y015
 class ToolResponse(_message.Message):
     """ToolResponse is what a tool runtime returns for a call: the text for the model, and facts for the machine.
 
-    No method takes it: it is the shape in which tool runtimes and clients hand results around. Turn it into a
-    ToolResponseMessage by leaving the metadata out.
+    It is the shape in which tool runtimes and clients hand results around. As a message of a conversation it stands for
+    the ToolResponseMessage that it is without its metadata.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -253,7 +261,7 @@ class ToolResponse(_message.Message):
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
         """Facts about the answer that are not for the model, such as `document_ids` of a retrieval tool, for scoring recall.
-        Absent differs from empty. Never part of a prompt.
+        Absent differs from empty. Never part of a prompt; recorded in the trace and in the log record of the call.
         """
 
     def __init__(

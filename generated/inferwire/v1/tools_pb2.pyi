@@ -62,7 +62,7 @@ class _ToolCallVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolC
     TOOL_CALL_VERDICT_COMPLETE: _ToolCallVerdict.ValueType  # 1
     """Complete: it names a listed tool and its arguments fit the tool's schema."""
     TOOL_CALL_VERDICT_TRUNCATED: _ToolCallVerdict.ValueType  # 2
-    """The token budget ended before the call did."""
+    """The token budget, or a stop string, ended the answer before the call was finished."""
     TOOL_CALL_VERDICT_MALFORMED: _ToolCallVerdict.ValueType  # 3
     """It could not be read as a call of the format in use."""
     TOOL_CALL_VERDICT_SCHEMA_VIOLATION: _ToolCallVerdict.ValueType  # 4
@@ -78,7 +78,7 @@ TOOL_CALL_VERDICT_UNSPECIFIED: ToolCallVerdict.ValueType  # 0
 TOOL_CALL_VERDICT_COMPLETE: ToolCallVerdict.ValueType  # 1
 """Complete: it names a listed tool and its arguments fit the tool's schema."""
 TOOL_CALL_VERDICT_TRUNCATED: ToolCallVerdict.ValueType  # 2
-"""The token budget ended before the call did."""
+"""The token budget, or a stop string, ended the answer before the call was finished."""
 TOOL_CALL_VERDICT_MALFORMED: ToolCallVerdict.ValueType  # 3
 """It could not be read as a call of the format in use."""
 TOOL_CALL_VERDICT_SCHEMA_VIOLATION: ToolCallVerdict.ValueType  # 4
@@ -98,7 +98,9 @@ class _ToolChoiceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolChoice
     TOOL_CHOICE_AUTO: _ToolChoice.ValueType  # 1
     """The model decides between text and calls. A call, once begun, is constrained to a listed tool and its schema."""
     TOOL_CHOICE_REQUIRED: _ToolChoice.ValueType  # 2
-    """The model must make at least one call. INVALID_ARGUMENT when the request lists no tools."""
+    """The answer is one call or several, and no text. INVALID_ARGUMENT when the request lists no tools, or asks for a
+    response format as well.
+    """
     TOOL_CHOICE_NONE: _ToolChoice.ValueType  # 3
     """The model must not call: tools are neither listed in the prompt nor read from the answer."""
 
@@ -110,7 +112,9 @@ TOOL_CHOICE_UNSPECIFIED: ToolChoice.ValueType  # 0
 TOOL_CHOICE_AUTO: ToolChoice.ValueType  # 1
 """The model decides between text and calls. A call, once begun, is constrained to a listed tool and its schema."""
 TOOL_CHOICE_REQUIRED: ToolChoice.ValueType  # 2
-"""The model must make at least one call. INVALID_ARGUMENT when the request lists no tools."""
+"""The answer is one call or several, and no text. INVALID_ARGUMENT when the request lists no tools, or asks for a
+response format as well.
+"""
 TOOL_CHOICE_NONE: ToolChoice.ValueType  # 3
 """The model must not call: tools are neither listed in the prompt nor read from the answer."""
 Global___ToolChoice: _TypeAlias = ToolChoice  # noqa: Y015
@@ -154,8 +158,10 @@ class _SystemMessageBehaviorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[
     SYSTEM_MESSAGE_BEHAVIOR_APPEND: _SystemMessageBehavior.ValueType  # 1
     """The caller's text follows the default system message."""
     SYSTEM_MESSAGE_BEHAVIOR_REPLACE: _SystemMessageBehavior.ValueType  # 2
-    """The caller's text replaces the default system message. The literal `{{function_definitions}}` (or
+    """The caller's text replaces the default words about tools. The literal `{{function_definitions}}` (or
     `{{function_description}}`) in it is replaced by the description of the tools; nothing else in it is interpreted.
+    Without that literal, PYTHON_LIST doesn't describe the tools at all; JSON and FUNCTION_TAG describe them in a message
+    of their own, as with APPEND. Never spoken in the model's own dialect.
     """
 
 class SystemMessageBehavior(_SystemMessageBehavior, metaclass=_SystemMessageBehaviorEnumTypeWrapper):
@@ -166,8 +172,10 @@ SYSTEM_MESSAGE_BEHAVIOR_UNSPECIFIED: SystemMessageBehavior.ValueType  # 0
 SYSTEM_MESSAGE_BEHAVIOR_APPEND: SystemMessageBehavior.ValueType  # 1
 """The caller's text follows the default system message."""
 SYSTEM_MESSAGE_BEHAVIOR_REPLACE: SystemMessageBehavior.ValueType  # 2
-"""The caller's text replaces the default system message. The literal `{{function_definitions}}` (or
+"""The caller's text replaces the default words about tools. The literal `{{function_definitions}}` (or
 `{{function_description}}`) in it is replaced by the description of the tools; nothing else in it is interpreted.
+Without that literal, PYTHON_LIST doesn't describe the tools at all; JSON and FUNCTION_TAG describe them in a message
+of their own, as with APPEND. Never spoken in the model's own dialect.
 """
 Global___SystemMessageBehavior: _TypeAlias = SystemMessageBehavior  # noqa: Y015
 
@@ -403,7 +411,7 @@ class ToolConfig(_message.Message):
     """Whether one answer may hold several calls. Unset means true; false allows at most one."""
     @_builtins.property
     def named_tool(self) -> Global___ToolName:
-        """The model must call this tool. INVALID_ARGUMENT when the request doesn't list it."""
+        """The model must call this tool, once. INVALID_ARGUMENT when the request doesn't list it."""
 
     def __init__(
         self,

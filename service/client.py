@@ -19,6 +19,7 @@ from service.api.completion import CompletionRequest, CompletionResponse
 from service.api.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from service.api.events import Event
 from service.api.models import Model
+from service.api.preflight import PreflightReport
 from service.wire.chat import chat_chunk_from_proto, chat_request_to_proto, chat_response_from_proto
 from service.wire.completion import (
     completion_chunk_from_proto,
@@ -27,6 +28,7 @@ from service.wire.completion import (
 )
 from service.wire.embeddings import embeddings_request_to_proto, embeddings_response_from_proto
 from service.wire.models import model_from_proto
+from service.wire.preflight import preflight_report_from_proto, preflight_request_to_proto
 from service.wire.status import error_from_rpc
 
 Answer = TypeVar("Answer")
@@ -149,6 +151,18 @@ class Client:
         message = embeddings_request_to_proto(request)
         call = self._inference.Embeddings(message, **_call_options(timeout_s, request_id))
         return embeddings_response_from_proto(await _answer(call))
+
+    async def preflight(
+        self,
+        request: ChatCompletionRequest | CompletionRequest,
+        *,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> PreflightReport:
+        """What the server would do with a request, and all that it would refuse; generates nothing."""
+        message = preflight_request_to_proto(request)
+        call = self._inference.Preflight(message, **_call_options(timeout_s, request_id))
+        return preflight_report_from_proto(await _answer(call))
 
     async def models(self, *, timeout_s: float | None = None, request_id: str | None = None) -> tuple[Model, ...]:
         """All models, in the order of the server's configuration."""

@@ -1,4 +1,4 @@
-"""The README's first calls, run as they stand there against the real server; only the address is another."""
+"""What the README shows, run as it stands there against the real server; only the address is another."""
 
 import re
 import shlex
@@ -60,3 +60,11 @@ def test_buf_curl(real_server: ServerProcess) -> None:
 
 def without_ids(text: str) -> str:
     return CHANGES_EACH_TIME.sub('"requestId": ""', text)
+
+
+def test_the_retrieval_example(real_server: ServerProcess) -> None:
+    printed = run(sys.executable, "examples/retrieval.py", real_server.target)
+    recall = re.search(r"^Mean recall of 5 questions: (\d+)%$", printed, re.MULTILINE)
+    assert recall
+    # What a query of a model of 135 million parameters finds among six documents.
+    assert int(recall[1]) >= 60

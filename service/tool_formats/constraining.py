@@ -1,15 +1,15 @@
 """How the decoder is held to calls: the formats of xgrammar's structural tags, which its documentation describes."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
+
+import xgrammar
 
 from service.tool_formats.tools import Tool
 
 Format: TypeAlias = dict[str, Any]
 """A format of a structural tag, as JSON."""
-
-# Small models otherwise write blanks until their budget ends.
-MAX_WHITESPACE = 1
 
 
 def structural_tag(content: Format) -> Format:
@@ -21,7 +21,9 @@ def arguments_format(tool: Tool) -> Format:
 
 
 def json_format(schema: Any) -> Format:
-    return {"type": "json_schema", "json_schema": schema, "max_whitespace_cnt": MAX_WHITESPACE}
+    """As a grammar, because a schema inside of a structural tag can't do without free whitespace."""
+    grammar = xgrammar.Grammar.from_json_schema(json.dumps(schema), any_whitespace=False)
+    return {"type": "grammar", "grammar": str(grammar)}
 
 
 def tag(begin: str, content: Format, end: str) -> Format:

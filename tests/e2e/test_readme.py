@@ -68,3 +68,10 @@ def test_the_retrieval_example(real_server: ServerProcess) -> None:
     assert recall
     # What a query of a model of 135 million parameters finds among six documents.
     assert int(recall[1]) >= 60
+
+
+def test_the_tool_call(real_server: ServerProcess, tmp_path: Path) -> None:
+    (example,) = (block for block in blocks("python") if "get_weather" in block)
+    script = tmp_path / "tool_call.py"
+    script.write_text(example.replace(DEMO_ADDRESS, real_server.target))
+    assert run(sys.executable, str(script)) == console(".venv/bin/python tool_call.py")[1]

@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.serving import LOAD_S, ServerProcess, bundled_models, server_process, settings_file
 
 TEST_S = 300
+
+# The machine may be busy: a timing never decides a test.
+settings.register_profile("inferwire", deadline=None)
+settings.load_profile("inferwire")
 
 
 @pytest.fixture(scope="session")

@@ -152,9 +152,7 @@ async def test_no_mutant_of_a_request_finds_a_defect() -> None:
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 @given(data=st.data())
-@settings(
-    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 async def test_no_message_that_protobuf_can_carry_finds_a_defect(server: Running, method: str, data: Any) -> None:
     message = data.draw(protos.any_message(METHODS[method].input_type))
     if hasattr(message, "model_id") and data.draw(st.booleans()):

@@ -54,7 +54,7 @@ SHAPES = {
 }
 
 every_pair = pytest.mark.parametrize("pair", PAIRS, ids=str)
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=50)
 
 
 def test_every_pair_has_a_shape() -> None:

@@ -14,8 +14,12 @@ import xgrammar
 from service.tool_formats.tools import Tool
 
 # What the printed grammars consist of. A caller's expression (`Regex("...")`) is left alone.
-SYMBOL = regex.compile(r"""Regex\("(?:[^"\\]|\\.)*"|"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|[A-Za-z_]\w*""")
-RULE = regex.compile(r"^(\w+) ::= (.*?)(?: \(=\(.*\)\))?$", regex.MULTILINE)
+TERMINAL = r"""Regex\("(?:[^"\\]|\\.)*"|"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]"""
+SYMBOL = regex.compile(rf"{TERMINAL}|[A-Za-z_]\w*")
+# A name, and what it stands for, without what is to follow it: ` (=(...))`.
+RULE = regex.compile(rf"""^(\w+) ::= ((?:{TERMINAL}|[^"\[\n])*?)(?: \(=\(.*\)\))?$""", regex.MULTILINE)
+# Printed with two digits, but read with as many as follow.
+HEXADECIMAL = regex.compile(r"\\(?:x([0-9a-f]{2})|.)")
 SHARED = "basic_"
 PYTHON_LITERALS = {'"true"': '"True"', '"false"': '"False"', '"null"': '"None"'}
 # JSON's escapes without those that Python reads in another way: `\/` and halves of surrogate pairs.
@@ -24,6 +28,8 @@ ESCAPES = (
     r'([\"\\bfnrt]) | ("u" [0-9A-Ca-cE-Fe-f] [0-9A-Fa-f] [0-9A-Fa-f] [0-9A-Fa-f])'
     r' | ("u" [Dd] [0-7] [0-9A-Fa-f] [0-9A-Fa-f])'
 )
+# With more digits, numbers are infinite to Python, and to most readers of JSON.
+EXPONENT = regex.compile(r"(?<=\[eE\] .*)\{1, -1\}")
 ROOT = "#/$defs/root"
 
 
@@ -79,6 +85,8 @@ class _Grammar:
         bodies: dict[str, str] = dict(RULE.findall(printed))
         names = {name: name if name.startswith(SHARED) else f"{rule}_{name}" for name in bodies}
         for name, body in bodies.items():
+            if name.startswith(f"{SHARED}number"):
+                body = EXPONENT.sub("{1,2}", body)
             self._rules[names[name]] = ESCAPES if name == ESCAPE_RULE else _as_python(body, names)
         self._rules[rule] = names["root"]
 
@@ -86,9 +94,15 @@ class _Grammar:
 def _as_python(body: str, names: Mapping[str, str]) -> str:
     def replaced(symbol: Any) -> str:
         text: str = symbol.group()
-        return PYTHON_LITERALS.get(text) or names.get(text, text)
+        if text[0] in '"[':
+            return PYTHON_LITERALS.get(text) or str(HEXADECIMAL.sub(_with_four_digits, text))
+        return names.get(text, text)
 
     return str(SYMBOL.sub(replaced, body))
+
+
+def _with_four_digits(escape: Any) -> str:
+    return f"\\u00{escape[1]}" if escape[1] else str(escape.group())
 
 
 def _properties(tool: Tool) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def _check_parameters(given: ToolParameters, field: str) -> None:
 
 def _check_json(text: str, field: str) -> None:
     try:
-        json.loads(text)
+        json.dumps(json.loads(text), ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise InvalidField(field, f"It is not JSON: {error}.") from None
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 
 from service.api.content import ImageContentItem, InterleavedContent, TextContentItem, content_items
 from service.api.messages import (
@@ -20,6 +20,8 @@ from service.api.tools import BuiltinTool, ToolCall
 from service.errors import Findings, InvalidField, UnsupportedByModel
 from service.tool_formats.tools import BUILTIN_ARGUMENT
 
+# Of arguments; they are written anew by functions that call themselves.
+MAX_DEPTH = 100
 SCHEMA_REQUEST = "Please respond in JSON format with the schema: "
 
 
@@ -106,13 +108,26 @@ def _check_calls(calls: Sequence[ToolCall], path: str) -> None:
 def _problem_of_arguments(call: ToolCall) -> str | None:
     try:
         arguments = json.loads(call.arguments_json or "{}")
+        # Not so with infinite numbers and with halves of surrogate pairs, which no prompt could hold.
+        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         return f"The arguments are not JSON: {error}."
+    if _depth(arguments) > MAX_DEPTH:
+        return f"The arguments are nested more than {MAX_DEPTH} levels deep."
     if not isinstance(arguments, dict):
         return "The arguments are not a JSON object."
     if isinstance(call.tool_name, BuiltinTool) and not isinstance(arguments.get(BUILTIN_ARGUMENT[call.tool_name]), str):
         return f"{call.tool_name} takes the argument `{BUILTIN_ARGUMENT[call.tool_name]}`, a string."
     return None
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = [item for items in inner for item in items]
+    return depth
 
 
 def _user_text(message: UserMessage, path: str) -> str:

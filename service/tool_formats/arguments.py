@@ -49,7 +49,26 @@ def read_arguments(text: str) -> str:
         raise UnreadableArguments("The arguments are nested too deeply.") from None
     if not isinstance(value, dict):
         raise UnreadableArguments("The arguments are not a JSON object.")
-    return text.strip() if as_written else json.dumps(value, ensure_ascii=False)
+    return text.strip() if as_written else json_text(value)
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON. Raises UnreadableArguments for what JSON, or a text, can't hold."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableArguments(f"The arguments can't be told as JSON: {error}.") from None
+    # Halves of surrogate pairs are no characters: they stay the escapes that they were.
+    return text if is_text(text) else json.dumps(value)
+
+
+def is_text(text: str) -> bool:
+    """Whether a string can be sent: one from an escape in JSON may hold half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_leniently(text: str) -> Any:

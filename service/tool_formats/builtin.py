@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import regex
 
 from service.api.tools import BuiltinTool, ToolCall
+from service.tool_formats.arguments import json_text
 from service.tool_formats.constraining import Format, sequence
 from service.tool_formats.reading import PYTHON_TAG, CallBegun, CallRead, Piece, Pieces, Reader, Text
 from service.tool_formats.tools import BUILTIN_ARGUMENT, Tool
@@ -48,7 +49,7 @@ def _enforced(tool: Tool) -> Format:
 
 
 class BuiltinReader:
-    """See reading.Reader. Calls of built-in tools stand at the beginning or behind the tag.
+    """See reading.Reader. Calls of built-in tools stand at the beginning, behind the tag, or behind another call.
 
     `others` reads everything else. `names` are the built-in tools of the request; calls of other ones stay text.
     """
@@ -58,9 +59,11 @@ class BuiltinReader:
         self._new_reader = others
         self._others = others()
         self._others_in_call = False
+        self._behind_call = False
         self._pieces = Pieces()
         self._take: Callable[[str], None] = self._deciding
-        self._held = ""
+        self._held = ""  # what may become the tag, or open a call
+        self._passed: list[str] = []  # blanks in front of it, or what may turn out to be code
         self._tagged = False
         self._name = ""
         self._raw: list[str] = []
@@ -72,8 +75,10 @@ class BuiltinReader:
         return self._pieces.take()
 
     def close(self) -> list[Piece]:
+        if self._take == self._deciding and self._held:
+            self._decide_among_others()
         if self._take == self._call_or_code and self._others.close():
-            self._begin(BuiltinTool.CODE_INTERPRETER, self._held)
+            self._begin(BuiltinTool.CODE_INTERPRETER, "".join(self._passed))
             self._end_of_code()
         elif self._take == self._in_code:
             self._end_of_code()
@@ -81,66 +86,82 @@ class BuiltinReader:
             raw = "".join(self._raw)
             self._pieces.add(CallRead(raw, self._name, None, "The call is not finished.", cut=True))
         else:
-            self._pass_on(self._held)
+            self._pass_on("".join(self._passed) + self._held)
             self._add(self._others.close())
         return self._pieces.take()
 
     def _deciding(self, char: str) -> None:
         """At the beginning, or behind the tag: a built-in tool, a call of another dialect, code, or text?"""
+        if not self._held and char.isspace():
+            self._passed.append(char)
+            return
         self._held += char
-        candidate = self._held.lstrip()
-        if candidate == PYTHON_TAG and not self._tagged:
+        if self._held == PYTHON_TAG and not self._tagged:
             self._behind_tag()
-        elif (opening := OPENING.fullmatch(candidate)) and opening[1] in self._names:
-            self._begin(opening[1], candidate)
+        elif name := self._opened():
+            self._begin(name, self._held)
             self._take = self._in_query
-        elif not self._may_be_builtin(candidate):
+        elif not self._may_be_builtin() and (self._tagged or not PYTHON_TAG.startswith(self._held)):
             self._decide_among_others()
 
-    def _may_be_builtin(self, candidate: str) -> bool:
-        if not self._tagged and PYTHON_TAG.startswith(candidate):
-            return True
-        opening = OPENING.fullmatch(candidate, partial=True)
+    def _opened(self) -> str | None:
+        """The tool whose call begins with what is held."""
+        opening = OPENING.fullmatch(self._held)
+        return opening[1] if opening and opening[1] in self._names else None
+
+    def _may_be_builtin(self) -> bool:
+        opening = OPENING.fullmatch(self._held, partial=True)
         return bool(opening) and (opening[1] is None or opening[1] in self._names)
 
     def _decide_among_others(self) -> None:
-        held, self._held = self._held, ""
+        text = "".join(self._passed) + self._held
+        self._held, self._passed = "", []
         if self._tagged and BuiltinTool.CODE_INTERPRETER in self._names:
             self._take = self._call_or_code
-            for char in held:
+            for char in text:
                 self._take(char)
         else:
             self._take = self._outside
-            self._pass_on((PYTHON_TAG if self._tagged else "") + held)
+            self._pass_on((PYTHON_TAG if self._tagged else "") + text)
 
     def _call_or_code(self, char: str) -> None:
         """Behind the tag: whatever the other dialect doesn't take for the beginning of a call is code."""
-        self._held += char
+        self._passed.append(char)
         found = self._others.feed(char)
         if any(isinstance(piece, CallBegun) for piece in found):
-            self._held = ""
+            self._passed = []
+            self._tagged = False
             self._take = self._outside
             self._add(found)
         elif any(isinstance(piece, Text) for piece in found):
-            code, self._held = self._held, ""
-            self._begin(BuiltinTool.CODE_INTERPRETER, code)
+            self._begin(BuiltinTool.CODE_INTERPRETER, "".join(self._passed))
             self._take = self._in_code
 
     def _outside(self, char: str) -> None:
         """Text, or calls of the other dialect."""
         self._held += char
-        if self._others_in_call or not PYTHON_TAG.startswith(self._held):
-            held, self._held = self._held, ""
-            self._pass_on(held)
-        elif self._held == PYTHON_TAG:
+        while self._held and (self._others_in_call or not self._may_be_ours()):
+            first, self._held = self._held[0], self._held[1:]
+            self._pass_on(first)
+        if self._held == PYTHON_TAG:
             self._behind_tag()
+        elif self._behind_call and (name := self._opened()):
+            self._leave_others()
+            self._begin(name, self._held)
+            self._take = self._in_query
+
+    def _may_be_ours(self) -> bool:
+        return PYTHON_TAG.startswith(self._held) or (self._behind_call and self._may_be_builtin())
 
     def _behind_tag(self) -> None:
-        self._add(self._others.close())
-        self._others = self._new_reader()
-        self._held = ""
+        self._leave_others()
+        self._held, self._passed = "", []
         self._tagged = True
         self._take = self._deciding
+
+    def _leave_others(self) -> None:
+        self._add(self._others.close())
+        self._others = self._new_reader()
 
     def _pass_on(self, text: str) -> None:
         if text:
@@ -148,12 +169,26 @@ class BuiltinReader:
 
     def _add(self, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
-            self._pieces.add(piece)
             self._others_in_call = not isinstance(piece, CallRead | Text)
+            if isinstance(piece, Text):
+                self._add_text(piece.text)
+            else:
+                self._pieces.add(piece)
+                self._behind_call = isinstance(piece, CallRead)
+                self._tagged = False
+
+    def _add_text(self, text: str) -> None:
+        """Without the tag, which the other reader only got to know what follows it."""
+        if self._tagged:
+            text = text.removeprefix(PYTHON_TAG)
+            self._tagged = False
+        self._behind_call &= not text or text.isspace()
+        self._pieces.text(text)
 
     def _begin(self, name: str, written: str) -> None:
         self._name = name
-        self._held = ""
+        self._held, self._passed = "", []
+        self._tagged = False
         self._raw = [written]
         self._escaped = False
         self._pieces.add(CallBegun())
@@ -188,16 +223,18 @@ class BuiltinReader:
             self._write(char)
         else:
             problem = "A closing parenthesis is missing."
-            self._pieces.add(CallRead("".join(self._raw), self._name, None, problem))
-            self._take = self._outside
+            self._end_of_query(CallRead("".join(self._raw), self._name, None, problem))
             self._take(char)
 
     def _finish(self) -> None:
         raw = "".join(self._raw)
         quoted = raw[raw.index('"') : raw.rindex('"') + 1]
-        query = _unquoted(quoted)
-        arguments = json.dumps({BUILTIN_ARGUMENT[BuiltinTool(self._name)]: query}, ensure_ascii=False)
-        self._pieces.add(CallRead(raw, self._name, arguments))
+        arguments = {BUILTIN_ARGUMENT[BuiltinTool(self._name)]: _unquoted(quoted)}
+        self._end_of_query(CallRead(raw, self._name, json_text(arguments)))
+
+    def _end_of_query(self, call: CallRead) -> None:
+        self._pieces.add(call)
+        self._behind_call = True
         self._take = self._outside
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import regex
 
 from service.api.tools import ToolCall, ToolParamDefinition
-from service.tool_formats.arguments import JsonEnd, UnreadableArguments, read_arguments
+from service.tool_formats.arguments import JsonEnd, UnreadableArguments, is_text, read_arguments
 from service.tool_formats.constraining import Format, arguments_format, dispatch, tag, tags
 from service.tool_formats.describing import escaped, indented, required_list
 from service.tool_formats.json_walk import JsonWalk, Kind, Passed
@@ -260,7 +260,7 @@ class Candidate:
 
     def _take_text(self, text: Passed) -> Decision:
         if self._key == "name":
-            self.name = text.text
+            self.name = text.text if is_text(text.text) else None
         elif self._key == "type":
             self._marked |= text.text == "function"
         return self._decide()
@@ -278,7 +278,7 @@ def _arguments(raw: str) -> str:
     try:
         members = dict(_members(raw))
         if members.get("function", "").startswith("{"):
-            members = dict(_members(members["function"]))
+            members |= dict(_members(members["function"]))
     except (ValueError, IndexError, RecursionError) as error:
         raise UnreadableArguments(f"The call is not JSON: {error}.") from None
     written = next((members[key] for key in ARGUMENTS if key in members), "{}")
@@ -291,7 +291,10 @@ def _members(raw: str) -> Iterator[tuple[str, str]]:
     place = _behind_space(raw, 1)
     while raw[place] != "}":
         key, place = decoder.raw_decode(raw, place)
-        start = _behind_space(raw, _behind_space(raw, place) + 1)
+        colon = _behind_space(raw, place)
+        if not isinstance(key, str) or raw[colon] != ":":
+            raise ValueError("a colon is missing")
+        start = _behind_space(raw, colon + 1)
         _, place = decoder.raw_decode(raw, start)
         yield key, raw[start:place]
         place = _behind_space(raw, place)

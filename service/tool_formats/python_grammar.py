@@ -30,6 +30,16 @@ ESCAPES = (
 )
 # With more digits, numbers are infinite to Python, and to most readers of JSON.
 EXPONENT = regex.compile(r"(?<=\[eE\] .*)\{1, -1\}")
+# Strings of limited length may hold what no line of Python can.
+NEGATED = r"[^\\0\\n\\r"
+# Keywords behind which there are values of the caller's, or names of his.
+VALUES = frozenset({"const", "enum", "default", "examples"})
+SCHEMAS_BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+# What keyword arguments can't be made of, or held to.
+UNWRITABLE = (
+    *("$ref", "anyOf", "oneOf", "allOf", "enum", "const"),
+    *("patternProperties", "propertyNames", "minProperties", "maxProperties"),
+)
 ROOT = "#/$defs/root"
 
 
@@ -95,7 +105,8 @@ def _as_python(body: str, names: Mapping[str, str]) -> str:
     def replaced(symbol: Any) -> str:
         text: str = symbol.group()
         if text[0] in '"[':
-            return PYTHON_LITERALS.get(text) or str(HEXADECIMAL.sub(_with_four_digits, text))
+            text = PYTHON_LITERALS.get(text) or str(HEXADECIMAL.sub(_with_four_digits, text))
+            return regex.sub(r"^\[\^", NEGATED, text)
         return names.get(text, text)
 
     return str(SYMBOL.sub(replaced, body))
@@ -105,11 +116,16 @@ def _with_four_digits(escape: Any) -> str:
     return f"\\u00{escape[1]}" if escape[1] else str(escape.group())
 
 
-def _properties(tool: Tool) -> dict[str, Any]:
-    """The schema of each argument, complete in itself."""
-    for keyword in ("$ref", "anyOf", "oneOf", "allOf", "enum", "const", "patternProperties"):
+def check_arguments(tool: Tool) -> None:
+    """Raises UnwritableSchema."""
+    for keyword in UNWRITABLE:
         if keyword in tool.schema:
             raise UnwritableSchema(f"keyword arguments can't be made of a schema with `{keyword}` at its top.")
+
+
+def _properties(tool: Tool) -> dict[str, Any]:
+    """The schema of each argument, complete in itself."""
+    check_arguments(tool)
     properties: dict[str, Any] = tool.schema.get("properties", {})
     if '"$ref"' not in json.dumps(properties):
         return properties
@@ -125,14 +141,21 @@ def _under_root(node: Any) -> Any:
     """The same schema for another place: its references are to lead to where it will be."""
     match node:
         case dict():
-            return {
-                key: ROOT + value[1:] if key == "$ref" and isinstance(value, str) else _under_root(value)
-                for key, value in node.items()
-            }
+            return {key: _keyword_under_root(key, value) for key, value in node.items()}
         case list():
             return [_under_root(item) for item in node]
         case _:
             return node
+
+
+def _keyword_under_root(keyword: str, value: Any) -> Any:
+    if keyword == "$ref":
+        return ROOT + value[1:]
+    if keyword in VALUES:
+        return value
+    if keyword in SCHEMAS_BY_NAME:
+        return {name: _under_root(schema) for name, schema in value.items()}
+    return _under_root(value)
 
 
 def _written_name(name: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import regex
 
 from service.api.tools import ToolCall, ToolParamDefinition
-from service.tool_formats.arguments import UnreadableArguments
+from service.tool_formats.arguments import UnreadableArguments, json_text
 from service.tool_formats.constraining import Format
 from service.tool_formats.describing import escaped, indented, required_list
 from service.tool_formats.python_grammar import list_of_calls, text_with_lists_of_calls
@@ -27,6 +27,7 @@ OPENING = regex.compile(rf"(?:{regex.escape(PYTHON_TAG)}\s*)?\[\s*({NAME})\s*\("
 NEXT = regex.compile(rf"\s*,\s*({NAME})\s*\(")
 END_AFTER_COMMA = regex.compile(r"\s*,\s*\]")
 MAX_HELD = 160
+MAX_PROBLEM = 300
 ARGUMENT = regex.compile(r"""\s*([^\W\d][\w.-]*|"(?:[^"\\]|\\.)*")\s*=(.*)""", regex.DOTALL)
 PLAIN_NAME = regex.compile(r"[^\W\d][\w.-]*")
 NAMED_VALUES = {"true": True, "false": False, "null": None}
@@ -220,7 +221,7 @@ class PythonListReader:
         elif char == "]":
             self._held = ""
             self._take = self._outside
-        elif not char.isspace():
+        elif not char.isspace() or len(self._held) > MAX_HELD:
             self._leave_list()
 
     def _in_name(self, char: str) -> None:
@@ -303,9 +304,9 @@ def _read_arguments(arguments: Sequence[str]) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes that Python doesn't know
-            return json.dumps(dict(map(_argument, arguments)), ensure_ascii=False, allow_nan=False)
+            return json_text(dict(map(_argument, arguments)))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UnreadableArguments(str(error) or "The arguments are nested too deeply.") from None
+        raise UnreadableArguments(str(error)[:MAX_PROBLEM] or "The arguments are nested too deeply.") from None
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -346,7 +347,7 @@ class _Value:
             case ast.UnaryOp(op=ast.UAdd(), operand=ast.Constant(value=int() | float() as number)):
                 return number
             case _:
-                raise UnreadableArguments(f"{ast.unparse(node)} is not a plain value.")
+                raise UnreadableArguments(f"{ast.unparse(node)[:MAX_PROBLEM]} is not a plain value.")
 
     def _text(self, node: ast.Constant) -> str:
         """A string; where it is one in JSON too, as JSON means it: `\\/` and pairs of surrogates differ."""

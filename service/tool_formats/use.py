@@ -11,12 +11,13 @@ from service.api.tools import (
     ToolName,
     ToolPromptFormat,
 )
-from service.errors import InvalidField
-from service.tool_formats import builtin
+from service.errors import InvalidConstraint, InvalidField
+from service.tool_formats import builtin, python_list
 from service.tool_formats.builtin import BuiltinReader
 from service.tool_formats.constraining import Format, one_of
 from service.tool_formats.dialects import PROMPTED, Dialect, PromptedDialect
 from service.tool_formats.native import NativeDialect
+from service.tool_formats.python_grammar import UnwritableSchema, check_arguments
 from service.tool_formats.reading import Reader
 from service.tool_formats.tools import Tool
 
@@ -97,13 +98,14 @@ NO_TOOLS = ToolUse((), ToolChoice.AUTO, True, None, ToolPromptFormat.JSON, Syste
 
 
 def tool_use(tools: Sequence[Tool], config: ToolConfig | None, dialects: ModelDialects) -> ToolUse:
-    """Applies the defaults. Raises InvalidField for a choice that the tools don't allow."""
+    """Applies the defaults. Raises InvalidField for a choice that the tools don't allow, and InvalidConstraint for tools
+    that the dialect has no words for."""
     config = config or ToolConfig()
     choice = config.tool_choice or ToolChoice.AUTO
     _check_choice(choice, [tool.name for tool in tools])
     listed = () if choice is ToolChoice.NONE else tuple(tools)
     behavior = config.system_message_behavior or SystemMessageBehavior.APPEND
-    return ToolUse(
+    use = ToolUse(
         tools=listed,
         choice=choice,
         several=config.parallel_tool_calls is not False,
@@ -111,6 +113,17 @@ def tool_use(tools: Sequence[Tool], config: ToolConfig | None, dialects: ModelDi
         format=config.tool_prompt_format or dialects.fallback,
         behavior=behavior,
     )
+    if use.dialect is python_list:
+        _check_writable(listed)
+    return use
+
+
+def _check_writable(tools: Sequence[Tool]) -> None:
+    for index, tool in enumerate(tools):
+        try:
+            check_arguments(tool)
+        except UnwritableSchema as error:
+            raise InvalidConstraint(f"tools[{index}].input_schema_json", f"In this format, {error}") from None
 
 
 def _speaks_natively(config: ToolConfig, tools: Sequence[Tool], behavior: SystemMessageBehavior) -> bool:

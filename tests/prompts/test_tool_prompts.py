@@ -81,8 +81,10 @@ def said(turns: list[Turn]) -> list[list[str]]:
 
 def without_date(text: str) -> str:
     """Without date lines, and without the empty line in front of them where nothing follows."""
-    return text.removesuffix(f"\n{DATE_LINES}").rstrip("\n") if text.endswith(DATE_LINES) else text.replace(
-        f"{DATE_LINES}\n", ""
+    return (
+        text.removesuffix(f"\n{DATE_LINES}").rstrip("\n")
+        if text.endswith(DATE_LINES)
+        else text.replace(f"{DATE_LINES}\n", "")
     )
 
 

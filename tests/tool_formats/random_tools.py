@@ -17,8 +17,14 @@ unescaped = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters='"
 # Which the decoder escapes in names and constants, and Python doesn't.
 DELETE = "\x7f"
 characters = st.characters(exclude_categories=["Cs"], exclude_characters=DELETE)
-texts = st.text(characters, max_size=8) | st.text("\"'\\/{}[](),:=<>\n\tétrue ", max_size=8) | st.sampled_from(["a (=(b))", "true"])
-property_names = st.text(characters, min_size=1, max_size=4) | st.sampled_from(ODD_NAMES) | st.text("abc", min_size=1, max_size=2)
+texts = (
+    st.text(characters, max_size=8)
+    | st.text("\"'\\/{}[](),:=<>\n\tétrue ", max_size=8)
+    | st.sampled_from(["a (=(b))", "true"])
+)
+property_names = (
+    st.text(characters, min_size=1, max_size=4) | st.sampled_from(ODD_NAMES) | st.text("abc", min_size=1, max_size=2)
+)
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,7 @@ def answer_read(use: ToolUse, answer: str) -> AnswerReader:
 
 
 def called(example: Example, arguments: Any) -> ToolCall:
-    return ToolCall(
-        call_id="", tool_name=example.tool.name, arguments_json=json.dumps(arguments, ensure_ascii=False)
-    )
+    return ToolCall(call_id="", tool_name=example.tool.name, arguments_json=json.dumps(arguments, ensure_ascii=False))
 
 
 @every_dialect
@@ -135,7 +133,9 @@ MISFITS = ['{"n": "1"}', "{}", '{"n": 1.5}', '{"n": 1, "m": 2}', '{"m": 1}', '{"
 def test_arguments_that_do_not_fit_cannot_be_written(dialect: Spoken, arguments: str) -> None:
     decoder = Decoder(dialect.use([NUMBERED]).dialect.enforced([NUMBERED], True))
     assert decoder.accepts(dialect.write([UNLISTED.model_copy(update={"tool_name": "f"})]))
-    assert not decoder.accepts(dialect.write([UNLISTED.model_copy(update={"tool_name": "f", "arguments_json": arguments})]))
+    assert not decoder.accepts(
+        dialect.write([UNLISTED.model_copy(update={"tool_name": "f", "arguments_json": arguments})])
+    )
 
 
 @every_dialect
@@ -163,7 +163,13 @@ def test_what_begins_like_a_call_has_to_become_one(dialect: Spoken) -> None:
     decoder = Decoder(dialect.use([NUMBERED]).dialect.once_begun([NUMBERED], True))
     call = dialect.write([UNLISTED.model_copy(update={"tool_name": "f"})])
     misfit = dialect.write([UNLISTED.model_copy(update={"tool_name": "f", "arguments_json": '{"n": "1"}'})])
-    assert [decoder.accepts(text) for text in ("", "No.", call, f"So: {call}", misfit)] == [True, True, True, True, False]
+    assert [decoder.accepts(text) for text in ("", "No.", call, f"So: {call}", misfit)] == [
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 SCHEMAS_OF_ONE_ARGUMENT: list[Any] = [

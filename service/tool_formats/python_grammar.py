@@ -31,7 +31,7 @@ ESCAPES = (
 # With more digits, numbers are infinite to Python, and to most readers of JSON.
 EXPONENT = regex.compile(r"(?<=\[eE\] .*)\{1, -1\}")
 # Strings of limited length may hold what no line of Python can.
-NEGATED = r"[^\\0\\n\\r"
+NEGATED = r"[^\0\n\r"
 # Keywords behind which there are values of the caller's, or names of his.
 VALUES = frozenset({"const", "enum", "default", "examples"})
 SCHEMAS_BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions"})
@@ -106,7 +106,7 @@ def _as_python(body: str, names: Mapping[str, str]) -> str:
         text: str = symbol.group()
         if text[0] in '"[':
             text = PYTHON_LITERALS.get(text) or str(HEXADECIMAL.sub(_with_four_digits, text))
-            return regex.sub(r"^\[\^", NEGATED, text)
+            return NEGATED + text[2:] if text.startswith("[^") else text
         return names.get(text, text)
 
     return str(SYMBOL.sub(replaced, body))

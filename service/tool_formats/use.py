@@ -98,8 +98,10 @@ NO_TOOLS = ToolUse((), ToolChoice.AUTO, True, None, ToolPromptFormat.JSON, Syste
 
 
 def tool_use(tools: Sequence[Tool], config: ToolConfig | None, dialects: ModelDialects) -> ToolUse:
-    """Applies the defaults. Raises InvalidField for a choice that the tools don't allow, and InvalidConstraint for tools
-    that the dialect has no words for."""
+    """Applies the defaults.
+
+    Raises InvalidField for a choice that the tools don't allow, InvalidConstraint for tools that the dialect can't call.
+    """
     config = config or ToolConfig()
     choice = config.tool_choice or ToolChoice.AUTO
     _check_choice(choice, [tool.name for tool in tools])

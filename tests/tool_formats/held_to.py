@@ -39,19 +39,19 @@ class Decoder:
         """An answer, one allowed byte at a time. Without `patience` left it ends or closes things where it may."""
         matcher = xgrammar.GrammarMatcher(self._grammar)
         written = bytearray()
-        while (token := _chosen(_allowed(matcher), chance, hasty=len(written) > patience)) != END:
+        while (token := _chosen(_allowed(matcher, written), chance, hasty=len(written) > patience)) != END:
             assert matcher.accept_token(token)
             written.append(token)
-        # Grammars let halves of surrogate pairs pass, which engines show as this does.
-        return written.decode(errors="replace")
+        return written.decode()
 
 
-def _allowed(matcher: Any) -> list[int]:
+def _allowed(matcher: Any, written: bytearray) -> list[int]:
+    """Without halves of surrogate pairs, which grammars let pass, and no text can hold."""
     mask = xgrammar.allocate_token_bitmask(1, END + 1)
     matcher.fill_next_token_bitmask(mask)
     bits = numpy.unpackbits(mask[0].numpy().view(numpy.uint8), bitorder="little")
     found: list[int] = bits[: END + 1].nonzero()[0].tolist()
-    return found
+    return [token for token in found if token < 0xA0 or token == END] if written[-1:] == b"\xed" else found
 
 
 def _chosen(allowed: list[int], chance: random.Random, hasty: bool) -> int:

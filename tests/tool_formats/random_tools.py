@@ -122,7 +122,7 @@ def _with_definition(arguments: Kind, defined: Kind) -> Kind:
         "$defs": {"It's it": defined.schema},
     }
     values = st.tuples(arguments.values, st.lists(defined.values, max_size=1))
-    return Kind(schema, values.map(lambda both: both[0] | {"referring": value for value in both[1]}))
+    return Kind(schema, values.map(lambda both: both[0] | dict(zip(["referring"], both[1], strict=False))))
 
 
 ARGUMENTS = _objects(KINDS) | st.builds(_with_definition, _objects(KINDS), KINDS)

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.tools import ToolCall
+from service.api.tools import BuiltinTool, ToolCall, ToolPromptFormat
 from service.tool_formats import function_tag, json_object, python_list
-from service.tool_formats.reading import CallBegun, CallFragment, CallRead, Piece, Reader, Text
+from service.tool_formats.builtin import QUERY_TOOLS, BuiltinReader
+from service.tool_formats.dialects import PROMPTED, write_calls
+from service.tool_formats.reading import PYTHON_TAG, CallBegun, CallFragment, CallRead, Piece, Reader, Text
 
 NAMES = ("get_weather", "search-web", "math.add", "f")
 TRICKY = "{}[]()<>|=`\"':;,.\\\n \tf1_-/functionparamegsyhlkd"
@@ -85,6 +87,37 @@ def test_what_was_written_is_read(dialect: Format, written: list[ToolCall], data
     pieces = read(dialect.reader(), cut(dialect.write(written), data.draw))
     assert found_calls(pieces) == [(call.tool_name, json.loads(call.arguments_json)) for call in written]
     assert text_of(pieces) == ""
+
+
+queries = st.builds(
+    lambda tool, query: ToolCall(call_id="", tool_name=tool, arguments_json=json.dumps({"query": query})),
+    st.sampled_from(QUERY_TOOLS),
+    st.text(max_size=12) | st.text(TRICKY, max_size=12),
+)
+
+
+@pytest.mark.parametrize("tool_format", list(PROMPTED))
+@given(written=st.lists(calls | queries, min_size=1, max_size=4), tag=st.sampled_from(["", PYTHON_TAG]), data=st.data())
+def test_built_in_calls_are_read_among_others(
+    tool_format: ToolPromptFormat, written: list[ToolCall], tag: str, data: st.DataObject
+) -> None:
+    dialect = PROMPTED[tool_format]
+    reader = BuiltinReader(QUERY_TOOLS, lambda: dialect.reader(NAMES))
+    pieces = read(reader, cut(tag + write_calls(dialect, written), data.draw))
+    assert found_calls(pieces) == [(call.tool_name, json.loads(call.arguments_json)) for call in written]
+    assert text_of(pieces) == ""
+
+
+@pytest.mark.parametrize("tool_format", list(PROMPTED))
+@given(text=st.text(alphabet=TRICKY + "brave_sc.l|pythontg", max_size=60), data=st.data())
+def test_cuts_make_no_difference_to_built_in_calls(
+    tool_format: ToolPromptFormat, text: str, data: st.DataObject
+) -> None:
+    def reader() -> Reader:
+        return BuiltinReader(list(BuiltinTool), lambda: PROMPTED[tool_format].reader(NAMES))
+
+    spoken = PYTHON_TAG + text if data.draw(st.booleans()) else text
+    assert read(reader(), cut(spoken, data.draw)) == read(reader(), [spoken])
 
 
 @every_format

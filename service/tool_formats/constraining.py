@@ -1,11 +1,9 @@
 """How the decoder is held to calls: the formats of xgrammar's structural tags, which its documentation describes."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import xgrammar
-
+from service.tool_formats.json_grammar import json_grammar
 from service.tool_formats.tools import Tool
 
 Format: TypeAlias = dict[str, Any]
@@ -22,8 +20,7 @@ def arguments_format(tool: Tool) -> Format:
 
 def json_format(schema: Any) -> Format:
     """As a grammar, because a schema inside of a structural tag can't do without free whitespace."""
-    grammar = xgrammar.Grammar.from_json_schema(json.dumps(schema), any_whitespace=False)
-    return {"type": "grammar", "grammar": str(grammar)}
+    return {"type": "grammar", "grammar": json_grammar(schema)}
 
 
 def tag(begin: str, content: Format, end: str) -> Format:

@@ -9,17 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import regex
-import xgrammar
 
+from service.tool_formats.json_grammar import json_rules, with_symbols
 from service.tool_formats.tools import Tool
 
-# What the printed grammars consist of. A caller's expression (`Regex("...")`) is left alone.
-TERMINAL = r"""Regex\("(?:[^"\\]|\\.)*"|"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]"""
-SYMBOL = regex.compile(rf"{TERMINAL}|[A-Za-z_]\w*")
-# A name, and what it stands for, without what is to follow it: ` (=(...))`.
-RULE = regex.compile(rf"""^(\w+) ::= ((?:{TERMINAL}|[^"\[\n])*?)(?: \(=\(.*\)\))?$""", regex.MULTILINE)
-# Printed with two digits, but read with as many as follow.
-HEXADECIMAL = regex.compile(r"\\(?:x([0-9a-f]{2})|.)")
 SHARED = "basic_"
 PYTHON_LITERALS = {'"true"': '"True"', '"false"': '"False"', '"null"': '"None"'}
 # JSON's escapes without those that Python reads in another way: `\/` and halves of surrogate pairs.
@@ -28,8 +21,6 @@ ESCAPES = (
     r'([\"\\bfnrt]) | ("u" [0-9A-Ca-cE-Fe-f] [0-9A-Fa-f] [0-9A-Fa-f] [0-9A-Fa-f])'
     r' | ("u" [Dd] [0-7] [0-9A-Fa-f] [0-9A-Fa-f])'
 )
-# With more digits, numbers are infinite to Python, and to most readers of JSON.
-EXPONENT = regex.compile(r"(?<=\[eE\] .*)\{1, -1\}")
 # Strings of limited length may hold what no line of Python can.
 NEGATED = r"[^\0\n\r"
 # Keywords behind which there are values of the caller's, or names of his.
@@ -41,6 +32,9 @@ UNWRITABLE = (
     *("patternProperties", "propertyNames", "minProperties", "maxProperties"),
 )
 ROOT = "#/$defs/root"
+
+
+PLAIN_NAME = regex.compile(r"[^\W\d][\w.-]*")
 
 
 class UnwritableSchema(ValueError):
@@ -83,7 +77,7 @@ class _Grammar:
         self._rules[f"{rule}_head_{last}"] = self._rules[f"{rule}_tail_{last}"] = '""'
         for index, (name, schema) in enumerate(properties.items()):
             self._add_value(f"{rule}_value_{index}", schema)
-            written = f"{json.dumps(_written_name(name) + '=', ensure_ascii=False)} {rule}_value_{index}"
+            written = f"{json.dumps(written_name(name) + '=', ensure_ascii=False)} {rule}_value_{index}"
             then = f"{written} {rule}_tail_{index + 1}"
             skip = "" if name in required else f" | {rule}_{{}}_{index + 1}"
             self._rules[f"{rule}_head_{index}"] = f"({then}){skip.format('head')}"
@@ -91,29 +85,26 @@ class _Grammar:
         self._rules[rule] = f"{rule}_head_0"
 
     def _add_value(self, rule: str, schema: Mapping[str, Any]) -> None:
-        printed = str(xgrammar.Grammar.from_json_schema(json.dumps(schema), any_whitespace=False))
-        bodies: dict[str, str] = dict(RULE.findall(printed))
+        # Without what is to follow in JSON: here it may be a parenthesis.
+        bodies = {name: body for name, body, _ in json_rules(schema)}
         names = {name: name if name.startswith(SHARED) else f"{rule}_{name}" for name in bodies}
         for name, body in bodies.items():
-            if name.startswith(f"{SHARED}number"):
-                body = EXPONENT.sub("{1,2}", body)
             self._rules[names[name]] = ESCAPES if name == ESCAPE_RULE else _as_python(body, names)
         self._rules[rule] = names["root"]
 
 
 def _as_python(body: str, names: Mapping[str, str]) -> str:
-    def replaced(symbol: Any) -> str:
-        text: str = symbol.group()
-        if text[0] in '"[':
-            text = PYTHON_LITERALS.get(text) or str(HEXADECIMAL.sub(_with_four_digits, text))
-            return NEGATED + text[2:] if text.startswith("[^") else text
-        return names.get(text, text)
+    def replaced(symbol: str) -> str:
+        if symbol.startswith("[^"):
+            return NEGATED + symbol[2:]
+        return PYTHON_LITERALS.get(symbol) or names.get(symbol, symbol)
 
-    return str(SYMBOL.sub(replaced, body))
+    return with_symbols(body, replaced)
 
 
-def _with_four_digits(escape: Any) -> str:
-    return f"\\u00{escape[1]}" if escape[1] else str(escape.group())
+def written_name(name: str) -> str:
+    """The name of an argument; one that isn't a plain word stands in quotes."""
+    return name if PLAIN_NAME.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
 def check_arguments(tool: Tool) -> None:
@@ -156,7 +147,3 @@ def _keyword_under_root(keyword: str, value: Any) -> Any:
     if keyword in SCHEMAS_BY_NAME:
         return {name: _under_root(schema) for name, schema in value.items()}
     return _under_root(value)
-
-
-def _written_name(name: str) -> str:
-    return name if regex.fullmatch(r"[^\W\d][\w.-]*", name) else json.dumps(name, ensure_ascii=False)

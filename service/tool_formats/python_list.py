@@ -18,7 +18,7 @@ from service.api.tools import ToolCall, ToolParamDefinition
 from service.tool_formats.arguments import UnreadableArguments, json_text
 from service.tool_formats.constraining import Format
 from service.tool_formats.describing import escaped, indented, required_list
-from service.tool_formats.python_grammar import list_of_calls, text_with_lists_of_calls
+from service.tool_formats.python_grammar import list_of_calls, text_with_lists_of_calls, written_name
 from service.tool_formats.reading import PYTHON_TAG, CallBegun, CallRead, Piece, Pieces
 from service.tool_formats.tools import Tool
 
@@ -29,7 +29,6 @@ END_AFTER_COMMA = regex.compile(r"\s*,\s*\]")
 MAX_HELD = 160
 MAX_PROBLEM = 300
 ARGUMENT = regex.compile(r"""\s*([^\W\d][\w.-]*|"(?:[^"\\]|\\.)*")\s*=(.*)""", regex.DOTALL)
-PLAIN_NAME = regex.compile(r"[^\W\d][\w.-]*")
 NAMED_VALUES = {"true": True, "false": False, "null": None}
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 
@@ -107,11 +106,6 @@ def write(calls: Sequence[ToolCall]) -> str:
 def _write_arguments(arguments_json: str) -> str:
     arguments: dict[str, Any] = json.loads(arguments_json or "{}")
     return ", ".join(f"{written_name(name)}={_written(value)}" for name, value in arguments.items())
-
-
-def written_name(name: str) -> str:
-    """The name of an argument; one that isn't a plain word stands in quotes."""
-    return name if PLAIN_NAME.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
 def _written(value: Any) -> str:

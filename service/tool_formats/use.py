@@ -100,7 +100,7 @@ NO_TOOLS = ToolUse((), ToolChoice.AUTO, True, None, ToolPromptFormat.JSON, Syste
 def tool_use(tools: Sequence[Tool], config: ToolConfig | None, dialects: ModelDialects) -> ToolUse:
     """Applies the defaults.
 
-    Raises InvalidField for a choice that the tools don't allow, InvalidConstraint for tools that the dialect can't call.
+    Raises InvalidField for a choice that the tools don't allow, InvalidConstraint for tools the dialect can't call.
     """
     config = config or ToolConfig()
     choice = config.tool_choice or ToolChoice.AUTO

@@ -14,6 +14,8 @@ GIB = 1024**3
 # One backend, chosen now: left to itself the engine keeps the one that its first constrained request needed. Free
 # whitespace would let a small model write blanks until its budget ends.
 STRUCTURED_OUTPUTS = {"backend": "xgrammar", "disable_any_whitespace": True}
+# By name: importing it here would load torch before its threads are set.
+CPU_WORKER = "service.engines.vllm.cpu_worker.CpuWorker"
 SEVERAL_WORKERS = {
     "tensor_parallel_size",
     "pipeline_parallel_size",
@@ -47,6 +49,7 @@ def environment(*, on_cpu: bool) -> dict[str, str]:
 
 def _cpu_args(settings: ModelSettings, models: int) -> dict[str, Any]:
     args: dict[str, Any] = {
+        "worker_cls": CPU_WORKER,
         # Compiling takes longer than a small model's first thousand answers.
         "enforce_eager": True,
         "max_num_seqs": 256,

@@ -42,7 +42,9 @@ def problem_of_regex(pattern: str) -> str | None:
 
 def accepts(grammar: Any, text: str) -> bool:
     """Whether the whole text belongs to the grammar."""
-    compiled = xgrammar.GrammarCompiler(xgrammar.TokenizerInfo([])).compile_grammar(grammar)
+    # With its cache the library reads grammars again as it prints them: `ß` before `e` becomes another letter.
+    compiler = xgrammar.GrammarCompiler(xgrammar.TokenizerInfo([]), cache_enabled=False)
+    compiled = compiler.compile_grammar(grammar)
     matcher = xgrammar.GrammarMatcher(compiled, terminate_without_stop_token=True)
     return bool(matcher.accept_string(text) and matcher.is_terminated())
 

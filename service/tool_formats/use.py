@@ -16,6 +16,7 @@ from service.tool_formats import builtin, python_list
 from service.tool_formats.builtin import BuiltinReader
 from service.tool_formats.constraining import Format, one_of
 from service.tool_formats.dialects import PROMPTED, Dialect, PromptedDialect
+from service.tool_formats.enforced_reader import EnforcedReader
 from service.tool_formats.native import NativeDialect
 from service.tool_formats.python_grammar import UnwritableSchema, check_arguments
 from service.tool_formats.reading import Reader
@@ -68,6 +69,9 @@ class ToolUse:
         """Reads an answer; None where nothing in it can be a call."""
         if not self.tools:
             return None
+        return EnforcedReader(self._dialect_reader()) if self.must_call else self._dialect_reader()
+
+    def _dialect_reader(self) -> Reader:
         names = [tool.name for tool in self.custom]
         if not self.builtin:
             return self.dialect.reader(names)

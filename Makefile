@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate generated-fresh release-contract format pin clean
+.PHONY: help demo test check generate generated-fresh release-contract format measure-tools pin clean
 MAKEFLAGS += --no-print-directory
 
 bin := .venv/bin
@@ -52,6 +52,10 @@ format: ## format the Python and proto sources
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
 	$(bin)/buf format protos --write
+
+measure-tools: ## do enforced calls keep their promises? the table in README.md
+	@deploy/install test
+	@exec $(bin)/python -m tests.benchmarks.enforced_calls --sets $(or $(sets),300) --at-once 64
 
 pin: ## write deploy/constraints-cpu.txt anew
 	@deploy/install pin

@@ -2,17 +2,19 @@
 
 python -m tests.benchmarks.enforced_calls --sets 300
 
-Prints a Markdown table, and each broken promise on standard error. Exits with 1 if there is one.
+Prints a Markdown table, and each broken promise on standard error. Exits with 1 if there is one. Ctrl-C ends it early;
+the table then tells of what there is.
 """
 
 import argparse
 import asyncio
+import random
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from tests.serving import LLM, bundled_models, server_process, settings_file
 
 CHOICES = ("required", "named")
 FREE = "auto"
+WAYS = [(dialect, choice) for dialect in ToolPromptFormat for choice in CHOICES]
 # One request in so many has the small budget, asks for a single call, or is not streamed.
 SMALL_BUDGET_EVERY, ONE_CALL_EVERY, UNARY_EVERY, GREEDY_EVERY = 8, 3, 4, 2
 TIMEOUT_S = 600
@@ -87,8 +90,11 @@ class Result:
 def main() -> None:
     options = _options()
     with _target(options.target) as target:
-        results = asyncio.run(_measure(target, list(_cases(options)), options.at_once, options.minutes * 60))
+        results = list[Result]()
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_measure(target, list(_cases(options)), options.at_once, results))
     print(table(results))
+    print(f"\n{len({result.case.seed for result in results})} sets of tools, {len(results)} answers.")
     broken = [result for result in results if result.problems]
     for result in broken:
         print(f"{result.case}: {'; '.join(result.problems)}", file=sys.stderr)
@@ -103,20 +109,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--max-tokens", type=int, default=128, help="the budget of an answer (default: 128)")
     parser.add_argument("--small-budget", type=int, default=12, help="the budget of one in eight (default: 12)")
     parser.add_argument("--at-once", type=int, default=16, help="requests under way at a time (default: 16)")
-    parser.add_argument("--minutes", type=float, default=24 * 60, help="begin no request after so many minutes")
     parser.add_argument("--target", help="a running server, as host:port; one is started for the measurement otherwise")
     return parser.parse_args()
 
 
 def _cases(options: argparse.Namespace) -> Iterator[Case]:
-    for number in range(options.sets):
-        seed = options.first + number
-        budget = options.small_budget if seed % SMALL_BUDGET_EVERY == 0 else options.max_tokens
+    """Each set once, then each set once more in another way: wherever it is ended, many sets have been tried."""
+    seeds = range(options.first, options.first + options.sets)
+    ways = {seed: random.Random(seed).sample(WAYS, len(WAYS)) for seed in seeds}
+    for number in range(len(WAYS)):
+        for seed in seeds:
+            small = seed % SMALL_BUDGET_EVERY == 0
+            yield Case(seed, *ways[seed][number], options.small_budget if small else options.max_tokens)
+    for seed in seeds[: options.free_sets]:
         for dialect in ToolPromptFormat:
-            for choice in CHOICES:
-                yield Case(seed, dialect, choice, budget)
-            if number < options.free_sets:
-                yield Case(seed, dialect, FREE, options.max_tokens)
+            yield Case(seed, dialect, FREE, options.max_tokens)
 
 
 @contextmanager
@@ -131,14 +138,12 @@ def _target(running: str | None) -> Iterator[str]:
             yield server.target
 
 
-async def _measure(target: str, cases: Sequence[Case], at_once: int, bound_s: float) -> list[Result]:
-    """`at_once` at a time, so that the engine always has a batch; none is begun after `bound_s`."""
-    waiting, results, begun_s = iter(cases), list[Result](), time.monotonic()
+async def _measure(target: str, cases: Sequence[Case], at_once: int, results: list[Result]) -> None:
+    """`at_once` at a time, so that the engine always has a batch. Adds to `results` as they come."""
+    waiting, begun_s = iter(cases), time.monotonic()
 
     async def work(client: Client) -> None:
         for case in waiting:
-            if time.monotonic() - begun_s > bound_s:
-                return
             results.append(await _result(client, case))
             shown = f"{len(results)}/{len(cases)}, {sum(bool(r.problems) for r in results)} with problems"
             print(f"\r{shown}, {time.monotonic() - begun_s:.0f} s ", end="", file=sys.stderr, flush=True)
@@ -147,7 +152,6 @@ async def _measure(target: str, cases: Sequence[Case], at_once: int, bound_s: fl
         for _ in range(at_once):
             group.create_task(work(client))
     print(file=sys.stderr)
-    return results
 
 
 async def _result(client: Client, case: Case) -> Result:

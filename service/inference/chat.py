@@ -10,6 +10,7 @@ from functools import partial
 from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
 from service.api.events import Event
 from service.api.messages import CompletionMessage
+from service.decoding.compile_check import CompileCheck
 from service.engines.base import LanguageEngine
 from service.engines.registry import Registry
 from service.errors import FeatureNotImplemented, InvalidField
@@ -22,8 +23,9 @@ from service.telemetry.calls import Call
 class Chat:
     """Answers conversations."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, compile_check: CompileCheck) -> None:
         self._registry = registry
+        self._compile_check = compile_check
 
     def stream(self, request: ChatCompletionRequest, call: Call) -> AsyncGenerator[Event, None]:
         """The answer as it comes. Raises before the first event for a request that can't be honoured."""
@@ -54,7 +56,13 @@ class Chat:
         text = "".join(turn.content for turn in turns)
         prompt = await rendered(engine, "messages", text, partial(engine.renderer.chat, turns))
         return await plan_generation(
-            engine, prompt, "messages", request.sampling_params, request.response_format, request.logprobs
+            engine,
+            prompt,
+            "messages",
+            request.sampling_params,
+            request.response_format,
+            request.logprobs,
+            self._compile_check,
         )
 
 

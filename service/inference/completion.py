@@ -7,6 +7,7 @@ from functools import partial
 from service.api.completion import CompletionRequest, CompletionResponse
 from service.api.events import Event
 from service.api.response_format import JsonSchemaResponseFormat
+from service.decoding.compile_check import CompileCheck
 from service.engines.base import LanguageEngine
 from service.engines.registry import Registry
 from service.errors import InvalidField
@@ -19,8 +20,9 @@ from service.telemetry.calls import Call
 class Completion:
     """Continues texts."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, compile_check: CompileCheck) -> None:
         self._registry = registry
+        self._compile_check = compile_check
 
     def stream(self, request: CompletionRequest, call: Call) -> AsyncGenerator[Event, None]:
         """The continuation as it comes. Raises before the first event for a request that can't be honoured."""
@@ -52,7 +54,13 @@ class Completion:
             raise InvalidField("content", "A text to continue is required.")
         prompt = await rendered(engine, "content", text, partial(engine.renderer.text, text))
         return await plan_generation(
-            engine, prompt, "content", request.sampling_params, request.response_format, request.logprobs
+            engine,
+            prompt,
+            "content",
+            request.sampling_params,
+            request.response_format,
+            request.logprobs,
+            self._compile_check,
         )
 
 

@@ -109,7 +109,7 @@ class AnswerInProgress:
         )
 
     def judge(self, finish: Finish) -> ConstraintOutcome | None:
-        """Whether the whole text has the shape that was asked for."""
+        """Whether the whole text has the shape that was asked for; None also when that takes too long to tell."""
         if self._plan.constraint is None:
             return None
         ended_early = finish.reason is FinishReason.LENGTH or finish.stop_string is not None

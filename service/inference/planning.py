@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from service.api.response_format import ResponseFormat
 from service.api.sampling import LogProbConfig, SamplingParams
-from service.decoding.constraint import constraint_of
+from service.decoding.compile_check import CompileCheck
+from service.decoding.constraint import checked_constraint
 from service.decoding.plan import check_prompt_length, plan_sampling, prompt_too_long
 from service.engines.base import LanguageEngine
 from service.inference.generation import GenerationPlan
@@ -32,6 +33,7 @@ async def plan_generation(
     sampling_params: SamplingParams | None,
     response_format: ResponseFormat | None,
     logprobs: LogProbConfig | None,
+    compile_check: CompileCheck,
 ) -> GenerationPlan:
     """Applies defaults and limits. Raises RequestErrors; `prompt_field` is blamed for too long a prompt."""
     bounds = engine.bounds
@@ -40,5 +42,5 @@ async def plan_generation(
     constraint = None
     if response_format is not None:
         max_bytes = engine.model.limits.max_constraint_bytes
-        constraint = await asyncio.to_thread(constraint_of, response_format, max_bytes)
+        constraint = await checked_constraint(response_format, max_bytes, compile_check)
     return GenerationPlan(prompt, sampling, constraint)

@@ -9,6 +9,7 @@ import psutil
 import uvloop
 from grpc_reflection.v1alpha import reflection
 
+from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.engines.registry import Registry
 from service.rpc import SERVICE_NAMES, add_servicers
@@ -40,6 +41,7 @@ async def serve(settings: Settings, progress: Progress, ready: Callable[[str], N
     engines = build_engines(settings)
     progress.done(IMPORT_STEP)
     lifecycle = await assemble(settings, engines, progress, ready)
+    lifecycle.compile_check.start()
     exit_code = await lifecycle.run()
     if not lifecycle.loaded:
         _end_child_processes()
@@ -56,7 +58,8 @@ async def assemble(
         interceptors=[CallInterceptor(SERVICE_NAMES, in_flight, settings.limits.max_request_bytes)],
         options=_channel_options(settings),
     )
-    add_servicers(server, Registry(engines))
+    compile_check = CompileCheck()
+    add_servicers(server, Registry(engines), compile_check)
     await health.add_to(server)
     if settings.server.reflection:
         reflection.enable_server_reflection((*SERVICE_NAMES, HEALTH_NAME, reflection.SERVICE_NAME), server)
@@ -65,6 +68,7 @@ async def assemble(
         health,
         engines,
         in_flight,
+        compile_check,
         address=_bind(server, settings.server.address),
         grace_s=settings.server.grace_s,
         progress=progress,

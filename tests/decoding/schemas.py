@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from service.api.response_format import JsonSchemaResponseFormat, ResponseFormatType
-from service.decoding.constraint import Constraint, constraint_of
+from service.decoding.constraint import Constraint
+from tests.decoding.tried import tried_constraint
 
 TREE = {
     "$defs": {
@@ -127,6 +128,6 @@ NOT_ENFORCED = [
 
 def constraint(schema: Any) -> Constraint:
     text = schema if isinstance(schema, str) else json.dumps(schema)
-    made = constraint_of(JsonSchemaResponseFormat(json_schema=text), max_bytes=2**16)
+    made = tried_constraint(JsonSchemaResponseFormat(json_schema=text), max_bytes=2**16)
     assert (made.kind, made.text) == (ResponseFormatType.JSON_SCHEMA, text)
     return made

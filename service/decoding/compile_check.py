@@ -46,6 +46,12 @@ class CompileWorker:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self.has_answered = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has imported what it needs."""
+        return self.has_answered and self._process is not None and self._process.poll() is None
 
     @property
     def process_id(self) -> int | None:
@@ -84,6 +90,7 @@ class CompileWorker:
     def end(self) -> None:
         """Leaves no process behind. Safe to call at any time, also twice."""
         process, self._process = self._process, None
+        self.has_answered = False
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -113,7 +120,6 @@ class CompileCheck:
         """For reading in this process what callers sent: one after the other, as Python's threads delay each other."""
         self._verdicts: OrderedDict[bytes, str | None] = OrderedDict()
         self._under_way: dict[bytes, _Check] = {}
-        self._warm = False
 
     def start(self) -> None:
         """Starts the process ahead of the first check: it takes seconds to be ready."""
@@ -148,7 +154,7 @@ class CompileCheck:
         assert check.task is not None
         check.waiting += 1
         try:
-            async with asyncio.timeout(WAIT_S if self._warm else IMPORT_S):
+            async with asyncio.timeout(WAIT_S if self._worker.ready else IMPORT_S):
                 return await asyncio.shield(check.task)
         except TimeoutError:
             raise _too_busy() from None
@@ -169,7 +175,6 @@ class CompileCheck:
                 if not check.waiting:
                     raise _too_busy()
                 answer = await self._ask_again(check)
-            self._warm = True
             return self._remember(key, _problem(answer))
         finally:
             del self._under_way[key]
@@ -185,7 +190,6 @@ class CompileCheck:
         try:
             return await self._ask(check)
         except WorkerEnded:
-            self._warm = False
             with suppress(WorkerEnded):
                 return await self._ask(check)
         raise InternalError("The process that tries grammars keeps ending.")
@@ -200,6 +204,7 @@ class CompileCheck:
                 answer += received
         if not answer.startswith(STARTED):
             raise WorkerEnded
+        self._worker.has_answered = True
         return answer
 
 

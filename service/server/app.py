@@ -40,8 +40,9 @@ async def serve(settings: Settings, progress: Progress, ready: Callable[[str], N
     progress.begin(IMPORT_STEP)
     engines = build_engines(settings)
     progress.done(IMPORT_STEP)
-    lifecycle = await assemble(settings, engines, progress, ready)
-    lifecycle.compile_check.start()
+    compile_check = CompileCheck()
+    lifecycle = await assemble(settings, engines, compile_check, progress, ready)
+    compile_check.start()
     exit_code = await lifecycle.run()
     if not lifecycle.loaded:
         _end_child_processes()
@@ -49,7 +50,11 @@ async def serve(settings: Settings, progress: Progress, ready: Callable[[str], N
 
 
 async def assemble(
-    settings: Settings, engines: Sequence[Engine], progress: Progress, ready: Callable[[str], None]
+    settings: Settings,
+    engines: Sequence[Engine],
+    compile_check: CompileCheck,
+    progress: Progress,
+    ready: Callable[[str], None],
 ) -> Lifecycle:
     """A server of these engines that is bound to its address and not started."""
     in_flight = InFlight()
@@ -58,7 +63,6 @@ async def assemble(
         interceptors=[CallInterceptor(SERVICE_NAMES, in_flight, settings.limits.max_request_bytes)],
         options=_channel_options(settings),
     )
-    compile_check = CompileCheck()
     add_servicers(server, Registry(engines), compile_check)
     await health.add_to(server)
     if settings.server.reflection:

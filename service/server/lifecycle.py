@@ -47,7 +47,7 @@ class Lifecycle:
         self._health = health
         self._engines = engines
         self._in_flight = in_flight
-        self.compile_check = compile_check
+        self._compile_check = compile_check
         self.address = address
         self._grace_s = grace_s
         self._progress = progress
@@ -144,7 +144,7 @@ class Lifecycle:
             await self._server.stop(0 if self._hurry.is_set() else LINGER_S)
         await finish
         await self._in_flight.wait_for_none()
-        await asyncio.gather(self.compile_check.close(), *(engine.stop() for engine in self._engines))
+        await asyncio.gather(self._compile_check.close(), *(engine.stop() for engine in self._engines))
         logger.info("Stopped")
 
     async def _calls_finished(self) -> None:

@@ -113,8 +113,9 @@ class _Check:
 class CompileCheck:
     """Tries grammars, a few at a time, and remembers the verdicts."""
 
-    def __init__(self, worker: CompileWorker | None = None) -> None:
+    def __init__(self, worker: CompileWorker | None = None, *, wait_s: float = WAIT_S) -> None:
         self._worker = worker or CompileWorker()
+        self._wait_s = wait_s
         self._turns = asyncio.Semaphore(CONCURRENT)
         self.reading = asyncio.Lock()
         """For reading in this process what callers sent: one after the other, as Python's threads delay each other."""
@@ -154,7 +155,7 @@ class CompileCheck:
         assert check.task is not None
         check.waiting += 1
         try:
-            async with asyncio.timeout(WAIT_S if self._worker.ready else IMPORT_S):
+            async with asyncio.timeout(self._wait_s if self._worker.ready else IMPORT_S):
                 return await asyncio.shield(check.task)
         except TimeoutError:
             raise _too_busy() from None

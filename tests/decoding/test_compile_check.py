@@ -19,7 +19,8 @@ from service.errors import Overloaded
 
 EBNF, JSON_SCHEMA, REGEX = GrammarKind.EBNF, GrammarKind.JSON_SCHEMA, GrammarKind.REGEX
 TAG = GrammarKind.STRUCTURAL_TAG
-GONE_WITHIN_S = 10
+GONE_WITHIN_S = 20
+PATIENCE_S = 60  # no test is decided by how busy the machine is
 GOOD = 'root ::= "a" [0-9]+'
 AMBIGUOUS = "root ::= root root | [a-z]"
 HEAVY = "root ::= " + "[a-z]? " * 2000
@@ -37,13 +38,13 @@ def worker() -> Iterator[CompileWorker]:
 @pytest.fixture
 async def check(worker: CompileWorker) -> CompileCheck:
     """One that remembers nothing yet."""
-    return CompileCheck(worker)
+    return CompileCheck(worker, wait_s=PATIENCE_S)
 
 
 @pytest.fixture
 async def own_check() -> AsyncIterator[CompileCheck]:
     """One with a process of its own."""
-    check = CompileCheck()
+    check = CompileCheck(wait_s=PATIENCE_S)
     yield check
     await check.close()
 
@@ -58,6 +59,12 @@ async def problem(check: CompileCheck, kind: GrammarKind, text: str) -> str | No
 
 def jobs_of(worker: CompileWorker) -> list[psutil.Process]:
     return psutil.Process(worker.process_id).children()
+
+
+def cpu_s(worker: CompileWorker) -> float:
+    """What its jobs have taken."""
+    times = psutil.Process(worker.process_id).cpu_times()
+    return float(times.children_user + times.children_system)
 
 
 def gone(process: psutil.Process) -> bool:
@@ -117,7 +124,7 @@ async def test_after_one_that_never_ends_the_next_is_tried(check: CompileCheck, 
 
 async def test_a_verdict_is_remembered() -> None:
     worker = CompileWorker()
-    check = CompileCheck(worker)
+    check = CompileCheck(worker, wait_s=PATIENCE_S)
     verdicts = [await problem(check, EBNF, text) for text in (GOOD, UNKNOWN_RULE)]
     worker.end()
     assert [await problem(check, EBNF, text) for text in (GOOD, UNKNOWN_RULE)] == verdicts
@@ -130,9 +137,10 @@ async def test_the_same_text_of_another_kind_has_a_verdict_of_its_own(check: Com
 
 
 async def test_many_who_ask_for_the_same_share_one_trial(check: CompileCheck, worker: CompileWorker) -> None:
-    before = psutil.Process(worker.process_id).cpu_times().children_user if worker.process_id else 0
+    await check.check(EBNF, GOOD)
+    before = cpu_s(worker)
     assert set(await asyncio.gather(*(problem(check, EBNF, HEAVY) for _ in range(50)))) == {TOO_LONG_TO_COMPILE}
-    assert psutil.Process(worker.process_id).cpu_times().children_user - before < 2
+    assert cpu_s(worker) - before < 2
 
 
 async def test_a_caller_who_leaves_takes_nobody_s_verdict(check: CompileCheck) -> None:
@@ -145,27 +153,29 @@ async def test_a_caller_who_leaves_takes_nobody_s_verdict(check: CompileCheck) -
     assert leaving.cancelled()
 
 
-async def test_what_nobody_waits_for_any_longer_is_not_tried(check: CompileCheck) -> None:
+async def test_what_nobody_waits_for_any_longer_is_not_tried(check: CompileCheck, worker: CompileWorker) -> None:
     await check.check(EBNF, GOOD)
+    before = cpu_s(worker)
     leaving = [asyncio.create_task(problem(check, EBNF, HEAVY + " " * n)) for n in range(100)]
     await asyncio.sleep(0)
     for task in leaving:
         task.cancel()
     await asyncio.gather(*leaving, return_exceptions=True)
-    # Those 100 would have taken longer than anybody waits for a verdict.
     assert await problem(check, EBNF, GOOD + " ") is None
+    assert cpu_s(worker) - before < 5
 
 
-async def test_who_has_no_turn_in_time_is_told_to_come_back(check: CompileCheck) -> None:
+async def test_who_has_no_turn_in_time_is_told_to_come_back(check: CompileCheck, worker: CompileWorker) -> None:
     await check.check(EBNF, GOOD)
-    hostile = [asyncio.create_task(problem(check, EBNF, HEAVY + " " * n)) for n in range(100)]
+    impatient = CompileCheck(worker, wait_s=0.5)
+    hostile = [asyncio.create_task(problem(impatient, EBNF, HEAVY + " " * n)) for n in range(100)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded) as told:
-        await check.check(EBNF, GOOD + " ")
+        await impatient.check(EBNF, GOOD + " ")
     assert told.value.retry_after_s
-    answers = await asyncio.gather(*hostile, return_exceptions=True)
-    assert answers[0] == TOO_LONG_TO_COMPILE
-    assert isinstance(answers[-1], Overloaded)
+    assert isinstance((await asyncio.gather(*hostile, return_exceptions=True))[-1], Overloaded)
+    await until(lambda: not jobs_of(worker))
+    # Nothing is held against what had no turn.
     assert await problem(check, EBNF, GOOD + " ") is None
 
 

@@ -22,7 +22,7 @@ from service.api.response_format import (
 from service.client import Client
 from service.errors import InvalidConstraint
 from tests.e2e.calls import chat
-from tests.serving import LLM, ServerProcess
+from tests.serving import ServerProcess
 
 pytestmark = pytest.mark.real_model
 
@@ -45,7 +45,7 @@ def schema(shape: Any) -> ResponseFormat:
 
 def fan(levels: int) -> Any:
     links = {
-        f"d{i}": {"type": "object", "properties": dict.fromkeys("ab", {"$ref": f"#/$defs/d{i + 1}"})}
+        f"d{i}": {"type": "object", "properties": {name: {"$ref": f"#/$defs/d{i + 1}"} for name in "ab"}}
         for i in range(levels)
     }
     return {"$defs": {**links, f"d{levels}": STRING}, "$ref": "#/$defs/d0"}

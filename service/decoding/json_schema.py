@@ -118,14 +118,15 @@ def parse_schema(text: str) -> Any:
     _check_depth(schema)
     if has_too_many_parts(schema):
         raise UnusableSchema(f"It has more than {MAX_PARTS} objects and arrays.")
+    # Before the next check, which takes a quarter of a second for what is just small enough.
+    _refuse(_problems_of_size(schema))
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise UnusableSchema(f"It is not a JSON Schema: at {error.json_path}, {error.message}.") from None
     except (RecursionError, OverflowError):
         raise UnusableSchema("It holds a pattern that is nested too deeply or repeats too often.") from None
-    for place, problem in _problems(schema):
-        raise UnusableSchema(f"At {place}, {problem}")
+    _refuse(_problems(schema))
     _check_size(schema)
     return schema
 
@@ -139,6 +140,17 @@ def check_patterns(text: str) -> None:
             except UnusableGrammar as error:
                 problem = _unenforceable(pattern, str(error))
                 raise UnusableGrammar(f"At {place}.{keyword}, {problem}") from None
+
+
+def _refuse(problems: Iterator[tuple[str, str]]) -> None:
+    for place, problem in problems:
+        raise UnusableSchema(f"At {place}, {problem}")
+
+
+def _problems_of_size(root: Any) -> Iterator[tuple[str, str]]:
+    """For JSON that may be no schema yet."""
+    for place, schema in _schemas(root, "$"):
+        yield from problems_of_size(schema, place)
 
 
 def _refuse_constant(name: str) -> Any:
@@ -188,7 +200,6 @@ def _problems(root: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What in a schema the decoder can't enforce, with its place."""
     references = References(root)
     for place, schema in _schemas(root, "$"):
-        yield from problems_of_size(schema, place)
         yield from _problems_of_keywords(schema, place)
         yield from _problems_of_combinations(schema, place)
         yield from _problems_of_types(schema, place)
@@ -338,7 +349,7 @@ def _sub_schemas(schema: dict[str, Any], place: str) -> Iterator[tuple[str, Any]
             yield f"{place}.{keyword}", {"type": "string"} | value
         elif keyword in SCHEMA_KEYWORDS:
             yield f"{place}.{keyword}", value
-        elif keyword in SCHEMA_LIST_KEYWORDS:
+        elif keyword in SCHEMA_LIST_KEYWORDS and isinstance(value, list):
             yield from ((f"{place}.{keyword}[{index}]", item) for index, item in enumerate(value))
-        elif keyword in SCHEMA_MAP_KEYWORDS:
+        elif keyword in SCHEMA_MAP_KEYWORDS and isinstance(value, dict):
             yield from ((f"{place}.{keyword}.{name}", item) for name, item in value.items())

@@ -40,21 +40,36 @@ def children(node: Any) -> list[Any]:
 
 
 def problems_of_size(schema: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
-    """What is too large in one schema, with its place; what it holds or leads to is not looked at."""
+    """What is too large in one schema, with its place; what it holds or leads to is not looked at.
+
+    What is no schema, because a keyword has a value of another type, is left to who checks that.
+    """
     yield from _too_many(schema, place)
     for keyword in LENGTHS:
-        if schema.get(keyword, 0) > MAX_LENGTH:
-            yield f"{place}.{keyword}", f"it is {schema[keyword]:g}; the limit is {MAX_LENGTH}."
-    bound = max(schema.get("minProperties", 0), schema.get("maxProperties", 0))
-    if bound * len(schema.get("properties", ())) > MAX_COUNTED:
-        yield place, f"{len(schema['properties'])} properties of which {bound:g} are counted are too many to count."
+        if (bound := _number(schema, keyword)) > MAX_LENGTH:
+            yield f"{place}.{keyword}", f"it is {bound:g}; the limit is {MAX_LENGTH}."
+    count = _size(schema, "properties")
+    counted = max(_number(schema, "minProperties"), _number(schema, "maxProperties"))
+    if counted * count > MAX_COUNTED:
+        yield place, f"{count} properties of which {counted:g} are counted are too many to count."
 
 
 def _too_many(schema: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
     limits = {"properties": MAX_PROPERTIES, "enum": MAX_VALUES} | dict.fromkeys(BRANCHES, MAX_BRANCHES)
     for keyword, most in limits.items():
-        if len(schema.get(keyword, ())) > most:
-            yield f"{place}.{keyword}", f"it has {len(schema[keyword])} entries; the limit is {most}."
+        if (size := _size(schema, keyword)) > most:
+            yield f"{place}.{keyword}", f"it has {size} entries; the limit is {most}."
+
+
+def _size(schema: dict[str, Any], keyword: str) -> int:
+    value = schema.get(keyword)
+    return len(value) if isinstance(value, dict | list) else 0
+
+
+def _number(schema: dict[str, Any], keyword: str) -> float:
+    value = schema.get(keyword)
+    # Also integers too long to be shown, or to be a float.
+    return min(value, 10**300) if isinstance(value, int | float) else 0
 
 
 def count_expanded(root: Any, parts_of: Callable[[dict[str, Any]], list[Any]]) -> int:

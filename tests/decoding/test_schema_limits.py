@@ -57,6 +57,7 @@ def test_large_schemas_are_let_through(schema: Any) -> None:
         ({"items": False, "prefixItems": [STRING] * (MAX_BRANCHES + 1)}, "At $.prefixItems, it has"),
         ({"type": "string", "minLength": MAX_LENGTH + 1}, "At $.minLength, it is 100001"),
         ({"type": "string", "maxLength": 1e300}, "At $.maxLength, it is 1e+300"),
+        ({"items": STRING, "maxItems": 10**4000}, "At $.maxItems, it is 1e+300"),
         ({"items": STRING, "maxItems": 10**30}, "At $.maxItems, it is 1e+30"),
         (properties(100, maxProperties=50), "At $, 100 properties of which 50 are counted"),
         (fan(10, keyword="prefixItems") | {"allOf": [fan(3)]}, "can't be enforced beside"),

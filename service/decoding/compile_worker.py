@@ -28,7 +28,7 @@ import psutil
 from service.decoding.expressions import UnusableGrammar
 from service.decoding.grammars import GrammarKind
 from service.decoding.json_schema import check_patterns
-from service.decoding.trial import try_out
+from service.decoding.trial import small_vocabulary, try_out
 
 COMPILE_CPU_S = 0.25
 FOLLOW_CPU_S = 0.1
@@ -139,6 +139,7 @@ def main() -> None:
     os.nice(NICENESS)
     # The library writes warnings there about what callers sent.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    small_vocabulary()  # made once, for all jobs
     Jobs(socket.socket(fileno=sys.stdin.fileno())).run()
 
 

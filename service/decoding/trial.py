@@ -6,6 +6,7 @@ in the step of the engine that all its requests share.
 
 import random
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -24,16 +25,18 @@ def try_out(kind: GrammarKind, text: str, compiled: Callable[[], None]) -> None:
 
     It takes as long as it takes: whoever calls it sets the limit.
     """
-    tokens = small_vocabulary()
-    compiler = xgrammar.GrammarCompiler(xgrammar.TokenizerInfo(tokens), max_threads=1)
+    tokens, tokenizer = small_vocabulary()
+    compiler = xgrammar.GrammarCompiler(tokenizer, max_threads=1)
     grammar = compiler.compile_grammar(read(kind, text))
     compiled()
     _follow(xgrammar.GrammarMatcher(grammar), tokens)
 
 
-def small_vocabulary() -> list[bytes]:
+@cache
+def small_vocabulary() -> tuple[list[bytes], Any]:
     """Two thousand tokens of the sorts that models have: a tenth or less of theirs, and of their cost."""
-    return list(dict.fromkeys(_tokens()))
+    tokens = list(dict.fromkeys(_tokens()))
+    return tokens, xgrammar.TokenizerInfo(tokens)
 
 
 def _tokens() -> Iterator[bytes]:

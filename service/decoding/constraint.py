@@ -1,13 +1,12 @@
 """Constraints: a response format, checked, in the form that engines take, and the verdict on an answer."""
 
+import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any, assert_never, cast
-
-from jsonschema.protocols import Validator
 
 from service.api.response_format import (
     BnfGrammar,
@@ -20,9 +19,13 @@ from service.api.response_format import (
     RegexResponseFormat,
     ResponseFormat,
 )
-from service.decoding import grammars
-from service.decoding.grammars import UnusableGrammar
-from service.decoding.json_schema import UnusableSchema, parse_schema, validator_of
+from service.decoding import expressions, grammars
+from service.decoding.compile_check import CompileCheck
+from service.decoding.expressions import UnusableGrammar
+from service.decoding.grammars import GrammarKind, TooSlow
+from service.decoding.json_schema import UnusableSchema, parse_schema
+from service.decoding.schema_limits import MAX_VALUES
+from service.decoding.validator import is_valid
 from service.errors import InvalidConstraint, InvalidField
 from service.tool_formats.constraining import Format, constant, json_format, one_of, structural_tag
 from service.tool_formats.use import ToolUse
@@ -58,11 +61,19 @@ class AnswerFormat:
 
     constraint: Constraint
     accepts: Callable[[str], bool]
+    field: str = ""
+    """Where it stands in the request."""
 
-    def judge(self, answer: str, ended_early: bool) -> ConstraintOutcome:
-        """The outcome for a finished answer; `ended_early` when a limit or a stop string ended it."""
-        if self.accepts(answer):
-            return ConstraintOutcome.SATISFIED
+    def judge(self, answer: str, ended_early: bool) -> ConstraintOutcome | None:
+        """The outcome for a finished answer; `ended_early` when a limit or a stop string ended it.
+
+        None when that could not be told in time.
+        """
+        try:
+            if self.accepts(answer):
+                return ConstraintOutcome.SATISFIED
+        except TooSlow:
+            return None
         return ConstraintOutcome.TRUNCATED if ended_early else ConstraintOutcome.VIOLATED
 
 
@@ -93,8 +104,31 @@ def _as_part(constraint: Constraint) -> Format:
             assert_never(constraint.kind)
 
 
+KINDS = {
+    ConstraintKind.JSON_SCHEMA: GrammarKind.JSON_SCHEMA,
+    ConstraintKind.GRAMMAR: GrammarKind.EBNF,
+    ConstraintKind.REGEX: GrammarKind.REGEX,
+}
+"""What a decoder's library has to read; the other kinds hold nothing that it could fail on."""
+
+
+async def checked_format(response_format: ResponseFormat, max_bytes: int, compile_check: CompileCheck) -> AnswerFormat:
+    """The same as answer_format_of, for engines to compile: that has been tried. Raises InvalidConstraint."""
+    async with compile_check.reading:
+        wanted = await asyncio.to_thread(answer_format_of, response_format, max_bytes)
+    if kind := KINDS.get(wanted.constraint.kind):
+        try:
+            await compile_check.check(kind, wanted.constraint.text)
+        except UnusableGrammar as error:
+            raise InvalidConstraint(wanted.field, str(error)) from None
+    return wanted
+
+
 def answer_format_of(response_format: ResponseFormat, max_bytes: int) -> AnswerFormat:
-    """Raises InvalidConstraint for what no decoder could enforce. Takes milliseconds; call it off the event loop."""
+    """Raises InvalidConstraint for what no decoder could enforce, as far as that can be told without reading grammars.
+
+    Takes milliseconds; call it off the event loop.
+    """
     match response_format:
         case JsonSchemaResponseFormat(json_schema=schema):
             return _checked("json_schema.json_schema", schema, max_bytes, _from_json_schema)
@@ -126,26 +160,26 @@ def _checked(field: str, text: str, max_bytes: int, make: Callable[[str], Answer
     if len(text.encode()) > max_bytes:
         raise InvalidConstraint(path, f"It has {len(text.encode())} bytes; the limit is {max_bytes}.")
     try:
-        return make(text)
+        return replace(make(text), field=path)
     except (UnusableSchema, UnusableGrammar) as error:
         raise InvalidConstraint(path, str(error)) from None
 
 
 def _from_json_schema(text: str) -> AnswerFormat:
-    schema = parse_schema(text)
-    grammar = grammars.from_json_schema(text)
-    accepts = partial(_fits_schema, validator_of(schema), grammar)
+    accepts = partial(_fits_schema, parse_schema(text), text)
     return AnswerFormat(Constraint(ConstraintKind.JSON_SCHEMA, text), accepts)
 
 
 def _from_ebnf(text: str) -> AnswerFormat:
-    grammar = grammars.from_ebnf(text)
-    return AnswerFormat(Constraint(ConstraintKind.GRAMMAR, text), partial(grammars.accepts, grammar))
+    expressions.check_ebnf(text)
+    return AnswerFormat(Constraint(ConstraintKind.GRAMMAR, text), partial(grammars.accepts, GrammarKind.EBNF, text))
 
 
 def _from_regex(pattern: str) -> AnswerFormat:
-    grammar = grammars.from_regex(pattern)
-    return AnswerFormat(Constraint(ConstraintKind.REGEX, pattern), partial(grammars.accepts, grammar))
+    expressions.check_regex(pattern)
+    return AnswerFormat(
+        Constraint(ConstraintKind.REGEX, pattern), partial(grammars.accepts, GrammarKind.REGEX, pattern)
+    )
 
 
 def _from_choices(choices: tuple[str, ...], max_bytes: int) -> AnswerFormat:
@@ -155,18 +189,20 @@ def _from_choices(choices: tuple[str, ...], max_bytes: int) -> AnswerFormat:
     size = sum(len(choice.encode()) for choice in choices)
     if size > max_bytes:
         raise InvalidConstraint(path, f"They have {size} bytes; the limit is {max_bytes}.")
+    if len(choices) > MAX_VALUES:
+        raise InvalidConstraint(path, f"There are {len(choices)} choices; the limit is {MAX_VALUES}.")
     if any("\0" in choice for choice in choices):
         raise InvalidConstraint(path, "A choice can't hold the character U+0000.")
     return AnswerFormat(Constraint(ConstraintKind.CHOICE, choices=choices), choices.__contains__)
 
 
-def _fits_schema(validator: Validator, grammar: Any, answer: str) -> bool:
+def _fits_schema(schema: Any, text: str, answer: str) -> bool:
     value = _parsed(answer)
     try:
-        return value is not NOT_JSON and validator.is_valid(value)
+        return value is not NOT_JSON and is_valid(schema, value)
     except RecursionError:
         # Nested deeper than the validator can follow.
-        return grammars.accepts(grammar, answer)
+        return grammars.accepts(GrammarKind.JSON_SCHEMA, text, answer)
 
 
 def _is_json_object(answer: str) -> bool:

@@ -7,9 +7,19 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
-from jsonschema.protocols import Validator
 
 from service.decoding import grammars
+from service.decoding.expressions import UnusableGrammar, check_regex
+from service.decoding.grammars import GrammarKind, TooSlow
+from service.decoding.schema_limits import (
+    MAX_PARTS,
+    MAX_SCHEMAS,
+    children,
+    count_expanded,
+    has_too_many_parts,
+    problems_of_size,
+)
+from service.decoding.validator import is_valid
 
 MAX_DEPTH = 32
 # Escapes (`~1`, `%20`) are read in different ways by the decoder and by the validator.
@@ -60,7 +70,8 @@ ENFORCEABLE_FORMATS = frozenset(
 )
 SCHEMA_KEYWORDS = frozenset({"additionalProperties", "items", "propertyNames", "additionalItems"})
 SCHEMA_LIST_KEYWORDS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
-SCHEMA_MAP_KEYWORDS = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+DEFINITIONS = frozenset({"$defs", "definitions"})
+SCHEMA_MAP_KEYWORDS = frozenset({"properties", "patternProperties"}) | DEFINITIONS
 
 # What speaks of values of one type only. The decoder infers the type from some of them, where it isn't given.
 KEYWORDS_OF_TYPES = {
@@ -105,18 +116,41 @@ def parse_schema(text: str) -> Any:
     if not _is_unicode(schema):
         raise UnusableSchema("It holds half of a surrogate pair, which no text can.")
     _check_depth(schema)
+    if has_too_many_parts(schema):
+        raise UnusableSchema(f"It has more than {MAX_PARTS} objects and arrays.")
+    # Before the next check, which takes a quarter of a second for what is just small enough.
+    _refuse(_problems_of_size(schema))
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise UnusableSchema(f"It is not a JSON Schema: at {error.json_path}, {error.message}.") from None
-    for place, problem in _problems(schema):
-        raise UnusableSchema(f"At {place}, {problem}")
+    except (RecursionError, OverflowError):
+        raise UnusableSchema("It holds a pattern that is nested too deeply or repeats too often.") from None
+    _refuse(_problems(schema))
+    _check_size(schema)
     return schema
 
 
-def validator_of(schema: Any) -> Validator:
-    """Checks values against a schema; references outside of the schema are never fetched."""
-    return Draft202012Validator(schema)
+def check_patterns(text: str) -> None:
+    """Raises UnusableGrammar for a pattern that can't be read, with its place. As slow as grammars.read."""
+    for place, schema in _schemas(json.loads(text), "$"):
+        for pattern, keyword in _patterns(schema):
+            try:
+                grammars.read(GrammarKind.REGEX, pattern)
+            except UnusableGrammar as error:
+                problem = _unenforceable(pattern, str(error))
+                raise UnusableGrammar(f"At {place}.{keyword}, {problem}") from None
+
+
+def _refuse(problems: Iterator[tuple[str, str]]) -> None:
+    for place, problem in problems:
+        raise UnusableSchema(f"At {place}, {problem}")
+
+
+def _problems_of_size(root: Any) -> Iterator[tuple[str, str]]:
+    """For JSON that may be no schema yet."""
+    for place, schema in _schemas(root, "$"):
+        yield from problems_of_size(schema, place)
 
 
 def _refuse_constant(name: str) -> Any:
@@ -140,15 +174,26 @@ def _is_unicode(schema: Any) -> bool:
 def _check_depth(schema: Any) -> None:
     level = [schema]
     for _ in range(MAX_DEPTH):
-        level = [child for node in level for child in _children(node)]
+        level = [child for node in level for child in children(node)]
         if not level:
             return
     raise UnusableSchema(f"It is nested more than {MAX_DEPTH} levels deep.")
 
 
-def _children(node: Any) -> list[Any]:
-    values = node.values() if isinstance(node, dict) else node
-    return [value for value in values if isinstance(value, dict | list)]
+def _check_size(schema: dict[str, Any]) -> None:
+    references = References(schema)
+    try:
+        count = count_expanded(schema, lambda part: [*_held(part), *references.targets(part)])
+    except RecursionError:
+        raise UnusableSchema("Its references lead to each other over too many steps.") from None
+    if count > MAX_SCHEMAS:
+        raise UnusableSchema(f"Its references stand for more than {MAX_SCHEMAS} schemas in all.")
+
+
+def _held(schema: dict[str, Any]) -> list[Any]:
+    """The schemas in a schema, without those that are only there to be led to."""
+    used = {keyword: value for keyword, value in schema.items() if keyword not in DEFINITIONS}
+    return [sub_schema for _, sub_schema in _sub_schemas(used, "")]
 
 
 def _problems(root: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -178,10 +223,23 @@ def _problems_of_keywords(schema: dict[str, Any], place: str) -> Iterator[tuple[
         yield f"{place}.format", f"the format `{schema['format']}` can't be enforced."
     if "$id" in schema and place != "$":
         yield f"{place}.$id", "only the whole schema may have an `$id`."
-    patterns = schema.get("patternProperties", ())
-    for pattern, keyword in [(schema.get("pattern"), "pattern"), *((name, "patternProperties") for name in patterns)]:
-        if pattern is not None and (problem := grammars.problem_of_regex(pattern)):
-            yield f"{place}.{keyword}", f"the pattern `{pattern}` can't be enforced: {problem}"
+    for pattern, keyword in _patterns(schema):
+        try:
+            check_regex(pattern)
+        except UnusableGrammar as error:
+            yield f"{place}.{keyword}", _unenforceable(pattern, str(error))
+
+
+def _patterns(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Regular expressions, each with the keyword that holds it."""
+    if "pattern" in schema:
+        yield schema["pattern"], "pattern"
+    for pattern in schema.get("patternProperties", ()):
+        yield pattern, "patternProperties"
+
+
+def _unenforceable(pattern: str, problem: str) -> str:
+    return f"the pattern `{pattern}` can't be enforced: {problem}"
 
 
 def _problems_of_combinations(schema: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
@@ -217,15 +275,21 @@ def _problems_of_neighbours(schema: dict[str, Any], place: str, references: "Ref
         ignored = ((OF_SOME_TYPE | DECISIVE | {"type"}) & schema.keys()) - {decisive}
         if decisive in VALUE_KEYWORDS and not ignored & DECISIVE:
             values = schema["enum"] if decisive == "enum" else [schema["const"]]
-            validator = Draft202012Validator({keyword: schema[keyword] for keyword in ignored})
-            misfits = [value for value in values if not validator.is_valid(value)]
-            if misfits:
-                yield f"{place}.{decisive}", f"the value {json.dumps(misfits[0])} doesn't fit the rest of the schema."
+            yield from _misfits({keyword: schema[keyword] for keyword in ignored}, values, f"{place}.{decisive}")
             continue
         if ignored == {"type"} and references.types_of_branches(schema, decisive) == [schema["type"]]:
             continue
         for keyword in sorted(ignored):
             yield f"{place}.{keyword}", f"the keyword `{keyword}` can't be enforced beside `{decisive}`."
+
+
+def _misfits(rest: dict[str, Any], values: list[Any], place: str) -> Iterator[tuple[str, str]]:
+    try:
+        for value in values:
+            if not is_valid(rest, value):
+                yield place, f"the value {json.dumps(value)} doesn't fit the rest of the schema."
+    except TooSlow:
+        yield place, "its values can't be compared with the rest of the schema in time."
 
 
 class References:
@@ -254,6 +318,10 @@ class References:
             types += [] if found in types else [found]
         return types
 
+    def targets(self, schema: dict[str, Any]) -> list[Any]:
+        """What the schema's own reference leads to, if it has one."""
+        return [self._target(schema["$ref"])] if "$ref" in schema else []
+
     def _target(self, reference: str) -> Any:
         node: Any = self._root
         for name in reference.split("/")[1:]:
@@ -281,7 +349,7 @@ def _sub_schemas(schema: dict[str, Any], place: str) -> Iterator[tuple[str, Any]
             yield f"{place}.{keyword}", {"type": "string"} | value
         elif keyword in SCHEMA_KEYWORDS:
             yield f"{place}.{keyword}", value
-        elif keyword in SCHEMA_LIST_KEYWORDS:
+        elif keyword in SCHEMA_LIST_KEYWORDS and isinstance(value, list):
             yield from ((f"{place}.{keyword}[{index}]", item) for index, item in enumerate(value))
-        elif keyword in SCHEMA_MAP_KEYWORDS:
+        elif keyword in SCHEMA_MAP_KEYWORDS and isinstance(value, dict):
             yield from ((f"{place}.{keyword}.{name}", item) for name, item in value.items())

@@ -1,19 +1,47 @@
 """The tools of a request, checked; and the verdict on each call that a model makes."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from jsonschema.exceptions import best_match
-from jsonschema.protocols import Validator
-
 from service.api.tools import BuiltinTool, ToolCall, ToolCallVerdict, ToolDefinition, ToolInputSchema, ToolParameters
-from service.decoding.json_schema import UnusableSchema, parse_schema, validator_of
+from service.decoding.compile_check import CompileCheck
+from service.decoding.expressions import UnusableGrammar
+from service.decoding.grammars import GrammarKind, TooSlow
+from service.decoding.json_schema import UnusableSchema, parse_schema
+from service.decoding.validator import misfit
 from service.errors import Findings, InvalidConstraint, InvalidField
 from service.tool_formats.reading import CallRead
 from service.tool_formats.tools import Tool, tool_of
 
-MAX_PROBLEM = 300
+# Calls are judged on the event loop, between the tokens of others.
+JUDGE_S = 0.1
+
+
+async def tried_tools(
+    definitions: Sequence[ToolDefinition], max_bytes: int, compile_check: CompileCheck
+) -> tuple[Tool, ...]:
+    """The same as checked_tools, with schemas that have been tried on the decoder's library."""
+    if not definitions:
+        return ()
+    async with compile_check.reading:
+        tools = await asyncio.to_thread(checked_tools, definitions, max_bytes)
+    findings = Findings()
+    for index, tool in enumerate(tools):
+        if not tool.builtin:
+            with findings.noting():
+                await _try_schema(tool, f"tools[{index}]", compile_check)
+    findings.raise_all()
+    return tools
+
+
+async def _try_schema(tool: Tool, path: str, compile_check: CompileCheck) -> None:
+    try:
+        await compile_check.check(GrammarKind.JSON_SCHEMA, json.dumps(tool.schema))
+    except UnusableGrammar as error:
+        field = "input_schema_json" if tool.parameters is None else "parameters"
+        raise InvalidConstraint(f"{path}.{field}", str(error)) from None
 
 
 def checked_tools(definitions: Sequence[ToolDefinition], max_bytes: int) -> tuple[Tool, ...]:
@@ -86,7 +114,7 @@ class CallJudge:
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self._names = {str(tool.name): tool.name for tool in tools}
-        self._validators: dict[str, Validator] = {str(tool.name): validator_of(tool.schema) for tool in tools}
+        self._schemas = {str(tool.name): tool.schema for tool in tools}
 
     def judge(self, call: CallRead, call_id: str, ended_early: bool) -> ToolCall:
         """`ended_early` when a limit or a stop string ended the answer, and with it a call that is cut."""
@@ -107,17 +135,18 @@ class CallJudge:
             return ToolCallVerdict.TRUNCATED, "The answer ended before the call did."
         if call.arguments_json is None:
             return ToolCallVerdict.MALFORMED, call.problem
-        if call.name not in self._validators:
+        if call.name not in self._schemas:
             return ToolCallVerdict.UNKNOWN_TOOL, f"There is no tool {call.name} in the request."
-        if problem := _misfit(self._validators[call.name], call.arguments_json):
+        if problem := _misfit(self._schemas[call.name], call.arguments_json):
             return ToolCallVerdict.SCHEMA_VIOLATION, problem
         return ToolCallVerdict.COMPLETE, None
 
 
-def _misfit(validator: Validator, arguments_json: str) -> str | None:
+def _misfit(schema: dict[str, Any], arguments_json: str) -> str | None:
     """What is wrong with arguments, as a sentence; None when they fit."""
     try:
-        error: Any = best_match(validator.iter_errors(json.loads(arguments_json)))
+        return misfit(schema, json.loads(arguments_json), JUDGE_S)
     except RecursionError:
         return "The arguments are nested too deeply to be checked."
-    return None if error is None else f"At {error.json_path}: {error.message[:MAX_PROBLEM]}."
+    except TooSlow:
+        return "The arguments could not be checked in time."

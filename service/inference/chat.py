@@ -9,6 +9,7 @@ from contextlib import aclosing
 from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
 from service.api.events import Event
 from service.api.messages import CompletionMessage, ToolResponse
+from service.decoding.compile_check import CompileCheck
 from service.engines.registry import Registry
 from service.inference.generation import collect, generate
 from service.inference.planning import draft_chat
@@ -18,8 +19,9 @@ from service.telemetry.calls import Call
 class Chat:
     """Answers conversations."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, compile_check: CompileCheck) -> None:
         self._registry = registry
+        self._compile_check = compile_check
 
     def stream(self, request: ChatCompletionRequest, call: Call) -> AsyncGenerator[Event, None]:
         """The answer as it comes. Raises before the first event for a request that can't be honoured."""
@@ -41,7 +43,7 @@ class Chat:
     ) -> AsyncGenerator[Event, None]:
         _note_tool_metadata(request, call)
         engine = self._registry.language_engine(request.model_id)
-        plan = (await draft_chat(request, engine)).plan()
+        plan = (await draft_chat(request, engine, self._compile_check)).plan()
         async with aclosing(generate(engine, plan, call, incremental=incremental)) as events:
             async for event in events:
                 yield event

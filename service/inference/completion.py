@@ -5,6 +5,7 @@ from contextlib import aclosing
 
 from service.api.completion import CompletionRequest, CompletionResponse
 from service.api.events import Event
+from service.decoding.compile_check import CompileCheck
 from service.engines.registry import Registry
 from service.inference.generation import collect, generate
 from service.inference.planning import draft_completion
@@ -14,8 +15,9 @@ from service.telemetry.calls import Call
 class Completion:
     """Continues texts."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, compile_check: CompileCheck) -> None:
         self._registry = registry
+        self._compile_check = compile_check
 
     def stream(self, request: CompletionRequest, call: Call) -> AsyncGenerator[Event, None]:
         """The continuation as it comes. Raises before the first event for a request that can't be honoured."""
@@ -35,7 +37,7 @@ class Completion:
         self, request: CompletionRequest, call: Call, *, incremental: bool
     ) -> AsyncGenerator[Event, None]:
         engine = self._registry.language_engine(request.model_id)
-        plan = (await draft_completion(request, engine)).plan()
+        plan = (await draft_completion(request, engine, self._compile_check)).plan()
         async with aclosing(generate(engine, plan, call, incremental=incremental)) as events:
             async for event in events:
                 yield event

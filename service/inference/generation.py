@@ -83,7 +83,10 @@ class AnswerInProgress:
 
     def rest(self, finish: Finish) -> Iterator[Event]:
         """What was held back as long as it could still become a call."""
-        yield from map(self._progress, self._reader.close(_ended_early(finish)))
+        deltas = self._reader.close(_ended_early(finish))
+        if self._logprobs and not deltas:
+            deltas = [TextDelta("")]
+        yield from map(self._progress, deltas)
 
     def _progress(self, delta: ContentDelta) -> Progress:
         # With them those of text that is not shown, such as what stands between two calls.
@@ -114,7 +117,10 @@ class AnswerInProgress:
         )
 
     def judge(self, finish: Finish) -> ConstraintOutcome | None:
-        """Whether the whole text has the shape that was asked for; None for calls, which have their own verdicts."""
+        """Whether the whole text has the shape that was asked for; None for calls, which have their own verdicts.
+
+        None also when that takes too long to tell.
+        """
         if self._plan.text_format is None or self._reader.calls:
             return None
         return self._plan.text_format.judge(self._reader.text, _ended_early(finish))

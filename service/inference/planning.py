@@ -9,9 +9,10 @@ from service.api.chat import ChatCompletionRequest
 from service.api.completion import CompletionRequest
 from service.api.response_format import JsonSchemaResponseFormat, ResponseFormat
 from service.api.sampling import LogProbConfig, SamplingParams
-from service.decoding.constraint import AnswerFormat, Constraint, answer_format_of, tool_constraint
+from service.decoding.compile_check import CompileCheck
+from service.decoding.constraint import AnswerFormat, Constraint, checked_format, tool_constraint
 from service.decoding.plan import SamplingPlan, check_prompt_length, plan_sampling, prompt_too_long
-from service.decoding.tools import checked_tools
+from service.decoding.tools import tried_tools
 from service.engines.base import LanguageEngine
 from service.errors import Findings, InvalidField
 from service.prompts.conversation import text_of, turns_of
@@ -41,6 +42,7 @@ class Draft:
     """A plan as far as it could be made, and all that is wrong with the request."""
 
     engine: LanguageEngine
+    compile_check: CompileCheck
     findings: Findings = field(default_factory=Findings)
     prompt: Prompt | None = None
     sampling: SamplingPlan | None = None
@@ -59,7 +61,7 @@ class Draft:
     async def use_tools(self, request: ChatCompletionRequest) -> None:
         limits = self.engine.model.limits
         with self.findings.noting():
-            tools = await asyncio.to_thread(checked_tools, request.tools, limits.max_constraint_bytes)
+            tools = await tried_tools(request.tools, limits.max_constraint_bytes, self.compile_check)
             self.tool_use = tool_use(tools, request.tool_config, self.engine.renderer.dialects)
 
     async def render(self, blamed: str, text: str, render: Callable[[], Prompt]) -> None:
@@ -79,15 +81,15 @@ class Draft:
         with self.findings.noting():
             if response_format is not None:
                 max_bytes = self.engine.model.limits.max_constraint_bytes
-                self.text_format = await asyncio.to_thread(answer_format_of, response_format, max_bytes)
+                self.text_format = await checked_format(response_format, max_bytes, self.compile_check)
             self.constraint = self.text_format.constraint if self.text_format else None
             if self.tool_use.tools:
-                self.constraint = tool_constraint(self.tool_use, self.text_format)
+                self.constraint = await asyncio.to_thread(tool_constraint, self.tool_use, self.text_format)
 
 
-async def draft_chat(request: ChatCompletionRequest, engine: LanguageEngine) -> Draft:
-    """Raises nothing but defects; what is wrong with the request is in the draft."""
-    draft = Draft(engine)
+async def draft_chat(request: ChatCompletionRequest, engine: LanguageEngine, compile_check: CompileCheck) -> Draft:
+    """What is wrong with the request is in the draft. Raises Overloaded where there was no time to find it out."""
+    draft = Draft(engine, compile_check)
     await draft.use_tools(request)
     with draft.findings.noting():
         _check_length(request, engine.model.limits.max_messages)
@@ -99,9 +101,9 @@ async def draft_chat(request: ChatCompletionRequest, engine: LanguageEngine) -> 
     return draft
 
 
-async def draft_completion(request: CompletionRequest, engine: LanguageEngine) -> Draft:
-    """Raises nothing but defects; what is wrong with the request is in the draft."""
-    draft = Draft(engine)
+async def draft_completion(request: CompletionRequest, engine: LanguageEngine, compile_check: CompileCheck) -> Draft:
+    """What is wrong with the request is in the draft. Raises Overloaded where there was no time to find it out."""
+    draft = Draft(engine, compile_check)
     with draft.findings.noting():
         text = text_of(request.content, "content")
         if not text:

@@ -3,6 +3,7 @@
 from service.api.chat import ChatCompletionRequest
 from service.api.completion import CompletionRequest
 from service.api.preflight import PreflightReport
+from service.decoding.compile_check import CompileCheck
 from service.decoding.constraint import Constraint
 from service.engines.registry import Registry
 from service.inference.planning import Draft, draft_chat, draft_completion
@@ -12,16 +13,17 @@ from service.telemetry.calls import Call
 class Preflight:
     """Plans as Chat and Completion do."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, compile_check: CompileCheck) -> None:
         self._registry = registry
+        self._compile_check = compile_check
 
     async def examine(self, request: ChatCompletionRequest | CompletionRequest, call: Call) -> PreflightReport:
         engine = self._registry.language_engine(request.model_id)
         match request:
             case ChatCompletionRequest():
-                draft = await draft_chat(request, engine)
+                draft = await draft_chat(request, engine, self._compile_check)
             case CompletionRequest():
-                draft = await draft_completion(request, engine)
+                draft = await draft_completion(request, engine, self._compile_check)
         call.prompt_tokens = len(draft.prompt.token_ids) if draft.prompt else 0
         return _report(draft)
 

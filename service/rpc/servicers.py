@@ -10,6 +10,7 @@ from inferwire.v1 import (
     model_service_pb2,
     model_service_pb2_grpc,
 )
+from service.decoding.compile_check import CompileCheck
 from service.engines.registry import Registry
 from service.inference.chat import Chat
 from service.inference.completion import Completion
@@ -26,8 +27,13 @@ SERVICE_NAMES = tuple(
 )
 
 
-def add_servicers(server: grpc.aio.Server, registry: Registry) -> None:
-    inference = InferenceServicer(Chat(registry), Completion(registry), Embeddings(registry), Preflight(registry))
+def add_servicers(server: grpc.aio.Server, registry: Registry, compile_check: CompileCheck) -> None:
+    inference = InferenceServicer(
+        Chat(registry, compile_check),
+        Completion(registry, compile_check),
+        Embeddings(registry),
+        Preflight(registry, compile_check),
+    )
     inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(inference, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(registry), server)
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(), server)

@@ -9,6 +9,7 @@ import psutil
 import uvloop
 from grpc_reflection.v1alpha import reflection
 
+from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.engines.registry import Registry
 from service.rpc import SERVICE_NAMES, add_servicers
@@ -39,7 +40,9 @@ async def serve(settings: Settings, progress: Progress, ready: Callable[[str], N
     progress.begin(IMPORT_STEP)
     engines = build_engines(settings)
     progress.done(IMPORT_STEP)
-    lifecycle = await assemble(settings, engines, progress, ready)
+    compile_check = CompileCheck()
+    lifecycle = await assemble(settings, engines, compile_check, progress, ready)
+    compile_check.start()
     exit_code = await lifecycle.run()
     if not lifecycle.loaded:
         _end_child_processes()
@@ -47,7 +50,11 @@ async def serve(settings: Settings, progress: Progress, ready: Callable[[str], N
 
 
 async def assemble(
-    settings: Settings, engines: Sequence[Engine], progress: Progress, ready: Callable[[str], None]
+    settings: Settings,
+    engines: Sequence[Engine],
+    compile_check: CompileCheck,
+    progress: Progress,
+    ready: Callable[[str], None],
 ) -> Lifecycle:
     """A server of these engines that is bound to its address and not started."""
     in_flight = InFlight()
@@ -56,7 +63,7 @@ async def assemble(
         interceptors=[CallInterceptor(SERVICE_NAMES, in_flight, settings.limits.max_request_bytes)],
         options=_channel_options(settings),
     )
-    add_servicers(server, Registry(engines))
+    add_servicers(server, Registry(engines), compile_check)
     await health.add_to(server)
     if settings.server.reflection:
         reflection.enable_server_reflection((*SERVICE_NAMES, HEALTH_NAME, reflection.SERVICE_NAME), server)
@@ -65,6 +72,7 @@ async def assemble(
         health,
         engines,
         in_flight,
+        compile_check,
         address=_bind(server, settings.server.address),
         grace_s=settings.server.grace_s,
         progress=progress,

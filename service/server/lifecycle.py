@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import grpc
 
+from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.errors import EngineFailed
 from service.server.health import Health
@@ -35,6 +36,7 @@ class Lifecycle:
         health: Health,
         engines: Sequence[Engine],
         in_flight: InFlight,
+        compile_check: CompileCheck,
         *,
         address: str,
         grace_s: float,
@@ -45,6 +47,7 @@ class Lifecycle:
         self._health = health
         self._engines = engines
         self._in_flight = in_flight
+        self._compile_check = compile_check
         self.address = address
         self._grace_s = grace_s
         self._progress = progress
@@ -141,7 +144,7 @@ class Lifecycle:
             await self._server.stop(0 if self._hurry.is_set() else LINGER_S)
         await finish
         await self._in_flight.wait_for_none()
-        await asyncio.gather(*(engine.stop() for engine in self._engines))
+        await asyncio.gather(self._compile_check.close(), *(engine.stop() for engine in self._engines))
         logger.info("Stopped")
 
     async def _calls_finished(self) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import grpc
 
+from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.engines.registry import Registry
 from service.rpc import SERVICE_NAMES, add_servicers
@@ -20,22 +21,24 @@ def scripted_server(engines: Sequence[Engine]) -> Iterator[str]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="scripted-server")
     thread.start()
+    compile_check = CompileCheck()
     try:
-        server, target = asyncio.run_coroutine_threadsafe(_start(engines), loop).result(30)
+        server, target = asyncio.run_coroutine_threadsafe(_start(engines, compile_check), loop).result(30)
         yield target
         asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(30)
+        asyncio.run_coroutine_threadsafe(compile_check.close(), loop).result(30)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
 
-async def _start(engines: Sequence[Engine]) -> tuple[grpc.aio.Server, str]:
+async def _start(engines: Sequence[Engine], compile_check: CompileCheck) -> tuple[grpc.aio.Server, str]:
     for engine in engines:
         await engine.start()
     limit = LimitSettings().max_request_bytes
     server = grpc.aio.server(interceptors=[CallInterceptor(SERVICE_NAMES, InFlight(), limit)])
-    add_servicers(server, Registry(engines))
+    add_servicers(server, Registry(engines), compile_check)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     return server, f"127.0.0.1:{port}"

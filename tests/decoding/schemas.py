@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from service.api.response_format import JsonSchemaResponseFormat
-from service.decoding.constraint import AnswerFormat, Constraint, ConstraintKind, answer_format_of
+from service.decoding.constraint import AnswerFormat, Constraint, ConstraintKind
+from tests.decoding.tried import tried_format
 
 TREE = {
     "$defs": {
@@ -127,6 +128,6 @@ NOT_ENFORCED = [
 
 def constraint(schema: Any) -> AnswerFormat:
     text = schema if isinstance(schema, str) else json.dumps(schema)
-    made = answer_format_of(JsonSchemaResponseFormat(json_schema=text), max_bytes=2**16)
+    made = tried_format(JsonSchemaResponseFormat(json_schema=text), max_bytes=2**16)
     assert made.constraint == Constraint(ConstraintKind.JSON_SCHEMA, text)
     return made

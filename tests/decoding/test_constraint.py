@@ -15,8 +15,9 @@ from service.api.response_format import (
     RegexResponseFormat,
     ResponseFormat,
 )
-from service.decoding.constraint import AnswerFormat, ConstraintKind, answer_format_of
+from service.decoding.constraint import AnswerFormat, ConstraintKind
 from service.errors import InvalidConstraint
+from tests.decoding.tried import tried_format
 
 SATISFIED, TRUNCATED, VIOLATED = (
     ConstraintOutcome.SATISFIED,
@@ -44,7 +45,7 @@ def choice(*choices: str) -> ResponseFormat:
 
 
 def made(response_format: ResponseFormat, max_bytes: int = 2**16) -> AnswerFormat:
-    return answer_format_of(response_format, max_bytes)
+    return tried_format(response_format, max_bytes)
 
 
 def refusal(response_format: ResponseFormat, max_bytes: int = 2**16) -> tuple[str, str]:
@@ -114,7 +115,7 @@ def test_engines_get_what_the_caller_wrote(
         (ebnf('root ::= "a" | ('), "grammar.ebnf", "line 1"),
         (ebnf('root ::= "a"{3,1}'), "grammar.ebnf", "3 > 1"),
         (ebnf("root ::= [z-a]"), "grammar.ebnf", "lower bound is larger"),
-        (ebnf("root ::= " + "(" * 30_000 + '"a"' + ")" * 30_000), "grammar.ebnf", "Nest layer"),
+        (ebnf("root ::= " + "(" * 30_000 + '"a"' + ")" * 30_000), "grammar.ebnf", "32 levels"),
         (ebnf('root ::= "a\0b"'), "grammar.ebnf", "string literal"),
         (bnf(start='"a"'), "grammar.bnf", "root"),
         (bnf(root='"a'), "grammar.bnf", "string literal"),
@@ -133,7 +134,7 @@ def test_engines_get_what_the_caller_wrote(
         (regex("a^b"), "regex.pattern", "`^` is only supported"),
         (regex("a$b"), "regex.pattern", "`$` is only supported"),
         (regex("a\0"), "regex.pattern", "null"),
-        (regex("(" * 30_000 + ")" * 30_000), "regex.pattern", "Nest layer"),
+        (regex("(" * 30_000 + ")" * 30_000), "regex.pattern", "32 levels"),
         (choice("a", "b", "a"), "choice.choices", "differ"),
         (choice("a\0b"), "choice.choices", "U+0000"),
     ],

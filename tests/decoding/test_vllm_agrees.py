@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from service.api.response_format import ChoiceResponseFormat
-from service.decoding import grammars
 from service.decoding.constraint import answer_format_of
+from service.decoding.grammars import GrammarKind, accepts
 from tests.decoding.schemas import ENFORCED, IDS, constraint
 
 backend = pytest.importorskip("vllm.v1.structured_output.backend_xgrammar")
@@ -22,5 +22,4 @@ def test_a_schema_that_is_taken_has_no_feature_that_vllm_refuses(schema: Any) ->
 @pytest.mark.parametrize("choice", ["a", '"', "\\", "\n\r\t", "\x01\x7f", "\\n", "é", "🦊", "|", "\u2028"])
 def test_vllm_writes_a_choice_as_a_grammar_that_accepts_it(choice: str) -> None:
     made = answer_format_of(ChoiceResponseFormat(choices=(choice, "other")), max_bytes=100)
-    grammar = grammars.from_ebnf(utils.choice_as_grammar(list(made.constraint.choices)))
-    assert grammars.accepts(grammar, choice)
+    assert accepts(GrammarKind.EBNF, utils.choice_as_grammar(list(made.constraint.choices)), choice)

@@ -24,6 +24,7 @@ from service.engines.registry import Registry
 from service.errors import InvalidField
 from service.inference.chat import Chat
 from service.telemetry.calls import Call
+from tests.decoding.tried import TriedHere
 from tests.inference.conftest import LLM, Language
 
 STARTED, IN_PROGRESS, SUCCEEDED, FAILED = (
@@ -48,11 +49,11 @@ def asked(**fields: Any) -> ChatCompletionRequest:
 
 async def streamed(language: Language, said: str, **fields: Any) -> list[Event]:
     registry = Registry([await language(said)])
-    return [event async for event in Chat(registry).stream(asked(**fields), Call("", ""))]
+    return [event async for event in Chat(registry, TriedHere()).stream(asked(**fields), Call("", ""))]
 
 
 async def answered(language: Language, said: str, **fields: Any) -> ChatCompletionResponse:
-    return await Chat(Registry([await language(said)])).answer(asked(**fields), Call("", ""))
+    return await Chat(Registry([await language(said)]), TriedHere()).answer(asked(**fields), Call("", ""))
 
 
 def deltas(events: list[Event]) -> list[Any]:
@@ -102,7 +103,20 @@ async def test_events_are_numbered_and_never_empty(language: Language) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["", "No call.", CALL, TWO, CALL[:-3], '{"a": [1]}', f"[{CALL},{CALL}] So.", "{", f"é{CALL}東", MISFIT]
+    "said",
+    [
+        "",
+        "No call.",
+        CALL,
+        TWO,
+        CALL[:-3],
+        '{"a": [1]}',
+        f"[{CALL},{CALL}] So.",
+        f"[{CALL}, {CALL}]",
+        "{",
+        f"é{CALL}東",
+        MISFIT,
+    ],
 )
 @pytest.mark.parametrize("tokens", [0, 20])
 async def test_the_unary_answer_is_the_stream_joined(language: Language, said: str, tokens: int) -> None:

@@ -13,12 +13,14 @@ from google.rpc import error_details_pb2 as details_pb
 from google.rpc import status_pb2
 
 from inferwire.v1 import admin_service_pb2, inference_service_pb2, model_service_pb2
+from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.engines.scripted import Reply, ScriptedEmbeddingEngine, ScriptedLanguageEngine
 from service.server.app import assemble
 from service.server.lifecycle import Lifecycle
 from service.server.progress import SilentProgress
 from service.settings import LimitSettings, ServerSettings, Settings
+from tests.decoding.tried import TriedHere
 
 LLM, EMBEDDER = "llm", "embedder"
 LIMITS = LimitSettings(max_request_bytes=4096, max_messages=8, max_contents=8, max_constraint_bytes=1024)
@@ -75,7 +77,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(*engines: Engine, wait: bool = True, **server: Any) -> AsyncIterator[Running]:
+async def running(
+    *engines: Engine, wait: bool = True, compile_check: CompileCheck | None = None, **server: Any
+) -> AsyncIterator[Running]:
     settings = Settings(server=ServerSettings(**{"address": "127.0.0.1:0", "grace_s": 5, **server}), limits=LIMITS)
     ready, told = asyncio.Event(), []
 
@@ -83,7 +87,7 @@ async def running(*engines: Engine, wait: bool = True, **server: Any) -> AsyncIt
         told.append(address)
         ready.set()
 
-    lifecycle = await assemble(settings, engines, SilentProgress(), on_ready)
+    lifecycle = await assemble(settings, engines, compile_check or TriedHere(), SilentProgress(), on_ready)
     finished = asyncio.create_task(lifecycle.run())
     async with grpc.aio.insecure_channel(lifecycle.address) as channel:
         if wait:

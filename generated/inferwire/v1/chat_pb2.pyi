@@ -221,8 +221,8 @@ class ChatCompletionResponseEvent(_message.Message):
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_sampling_pb2.TokenLogProbs]:
         """One entry per token that has a part in this event's delta and in no earlier one; empty unless asked for. Joined over
-        the stream they are the `logprobs` of the unary answer. Tokens between two tool calls, whose text is not shown, come
-        with the next delta.
+        the stream they are the `logprobs` of the unary answer. Tokens whose text is not shown, such as those between two
+        tool calls, come with the next delta; at the end of the answer with an empty text.
         """
 
     def __init__(

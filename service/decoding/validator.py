@@ -1,0 +1,77 @@
+"""JSON values against JSON Schemas, in bounded time.
+
+jsonschema takes Python's `re` for patterns, which can't be interrupted and may go back and forth for ever; and a schema
+whose branches lead back to itself makes it try a number of ways that doubles with each level of the value.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import regex
+from jsonschema import Draft202012Validator, validators
+from jsonschema.exceptions import ValidationError, best_match
+
+from service.decoding.grammars import TooSlow
+
+TIMEOUT_S = 1.0
+MAX_PROBLEM = 300
+
+Keyword = Callable[[Any, Any, Any, dict[str, Any]], Iterator[ValidationError] | None]
+
+
+def is_valid(schema: Any, value: Any, timeout_s: float = TIMEOUT_S) -> bool:
+    """Whether the value fits; references outside of the schema are never fetched. Raises TooSlow."""
+    return bool(_validator(_Clock(time.monotonic() + timeout_s))(schema).is_valid(value))
+
+
+def misfit(schema: Any, value: Any, timeout_s: float = TIMEOUT_S) -> str | None:
+    """What is wrong with the value, as a sentence; None when it fits. Raises TooSlow."""
+    validator = _validator(_Clock(time.monotonic() + timeout_s))(schema)
+    error: Any = best_match(validator.iter_errors(value))
+    return None if error is None else f"At {error.json_path}: {error.message[:MAX_PROBLEM]}."
+
+
+class _Clock:
+    """The time that is left, and what may not go on without any."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+
+    def finds(self, pattern: str, text: str) -> bool:
+        try:
+            return regex.search(pattern, text, timeout=self._left_s(), concurrent=True) is not None
+        except TimeoutError:
+            raise TooSlow from None
+
+    def watched(self, keyword: Keyword) -> Keyword:
+        """The keyword, as long as there is time left."""
+
+        def check(validator: Any, value: Any, instance: Any, schema: dict[str, Any]) -> Any:
+            self._left_s()
+            return keyword(validator, value, instance, schema)
+
+        return check
+
+    def _left_s(self) -> float:
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise TooSlow
+        return left_s
+
+
+def _validator(clock: _Clock) -> Any:
+    def pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        if validator.is_type(instance, "string") and not clock.finds(pattern, instance):
+            yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+    def pattern_properties(validator: Any, schemas: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        for pattern, sub_schema in schemas.items() if validator.is_type(instance, "object") else ():
+            for name, value in instance.items():
+                if clock.finds(pattern, name):
+                    yield from validator.descend(value, sub_schema, path=name, schema_path=pattern)
+
+    standard = Draft202012Validator.VALIDATORS
+    watched = {name: clock.watched(standard[name]) for name in ("$ref", "anyOf", "oneOf", "items")}
+    keywords = {**watched, "pattern": pattern, "patternProperties": pattern_properties}
+    return validators.extend(Draft202012Validator, keywords)  # type: ignore[no-untyped-call]

@@ -1,0 +1,61 @@
+"""Values are told to fit or not, or not to be told in time: never nothing."""
+
+from typing import Any
+
+import pytest
+
+from service.decoding.grammars import GrammarKind, TooSlow, accepts
+from service.decoding.validator import is_valid
+
+BACKTRACKING = "^(a|a|aa)+$"
+LONG = "a" * 200 + "!"
+# Both branches of each level lead to the next: 2 ** levels ways.
+DOUBLING = {
+    "$defs": {"n": {"oneOf": [{"type": "null"}, *({"type": "array", "items": {"$ref": "#/$defs/n"}},) * 2]}},
+    "$ref": "#/$defs/n",
+}
+
+
+def deep(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "valid"),
+    [
+        ({"type": "string", "pattern": "^a+$"}, "aa", True),
+        ({"type": "string", "pattern": "^a+$"}, "ab", False),
+        ({"pattern": "a"}, 1, True),
+        ({"patternProperties": {"^a": {"type": "null"}}}, {"ab": None, "b": 1}, True),
+        ({"patternProperties": {"^a": {"type": "null"}}}, {"ab": 1}, False),
+        ({"patternProperties": {"^a": {"type": "null"}}}, [1], True),
+        (DOUBLING, None, True),
+        (DOUBLING, 1, False),
+    ],
+)
+def test_a_value_fits_or_not(schema: Any, value: Any, valid: bool) -> None:
+    assert is_valid(schema, value) is valid
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"pattern": BACKTRACKING}, LONG),
+        ({"patternProperties": {BACKTRACKING: {}}}, {LONG: 1}),
+        ({"items": {"pattern": BACKTRACKING}}, [LONG] * 3),
+        (DOUBLING, deep(60)),
+    ],
+)
+def test_what_takes_too_long_to_tell_is_left(schema: Any, value: Any) -> None:
+    with pytest.raises(TooSlow):
+        is_valid(schema, value, timeout_s=0.05)
+
+
+def test_a_text_is_followed_through_a_grammar_only_so_long() -> None:
+    ambiguous = "root ::= root root | [a-z]"
+    assert accepts(GrammarKind.EBNF, ambiguous, "abc")
+    with pytest.raises(TooSlow):
+        accepts(GrammarKind.EBNF, ambiguous, "a" * 10_000, timeout_s=0.05)

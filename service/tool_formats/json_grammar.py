@@ -14,9 +14,8 @@ SYMBOL = regex.compile(rf"{TERMINAL}|[A-Za-z_]\w*")
 RULE = regex.compile(rf"""^(\w+) ::= ((?:{TERMINAL}|[^"\[\n])*?)( \(=\(.*\)\))?$""", regex.MULTILINE)
 # Printed with two digits, but read with as many as follow.
 HEXADECIMAL = regex.compile(r"\\(?:x([0-9a-f]{2})|.)")
-NUMBER = "basic_number"
-# With more digits, numbers are infinite to most readers of JSON.
-EXPONENT = regex.compile(r"(?<=\[eE\] .*)\{1, -1\}")
+# Of numbers, also those that a reference leads to. With more digits they are infinite to most readers of JSON.
+EXPONENT = regex.compile(r"(\[eE\] (\w+)_4 \2_digits)\{1, -1\}")
 
 
 def json_grammar(schema: Any) -> str:
@@ -27,7 +26,7 @@ def json_grammar(schema: Any) -> str:
 def json_rules(schema: Any) -> list[tuple[str, str, str]]:
     """The rules: the name, what it stands for, and what has to follow."""
     printed = str(xgrammar.Grammar.from_json_schema(json.dumps(schema), any_whitespace=False))
-    return [(name, _readable(name, body), following) for name, body, following in RULE.findall(printed)]
+    return [(name, _readable(body), following) for name, body, following in RULE.findall(printed)]
 
 
 def with_symbols(body: str, replaced: Callable[[str], str]) -> str:
@@ -35,10 +34,8 @@ def with_symbols(body: str, replaced: Callable[[str], str]) -> str:
     return str(SYMBOL.sub(lambda symbol: replaced(symbol.group()), body))
 
 
-def _readable(name: str, body: str) -> str:
-    if name.startswith(NUMBER):
-        body = EXPONENT.sub("{1,2}", body)
-    return with_symbols(body, _readable_symbol)
+def _readable(body: str) -> str:
+    return with_symbols(EXPONENT.sub(r"\1{1,2}", body), _readable_symbol)
 
 
 def _readable_symbol(symbol: str) -> str:

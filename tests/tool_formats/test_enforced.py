@@ -185,6 +185,8 @@ SCHEMAS_OF_ONE_ARGUMENT: list[Any] = [
     {"type": "object", "properties": {"größe": {"type": "null"}}, "required": ["größe"]},
     {"type": "object", "properties": {"$ref": {"type": "null"}, "const": {"$ref": "#/$defs/tree"}}},
     {"$ref": "#/$defs/tree"},
+    {"$ref": "#/properties/number"},
+    {"type": "object", "properties": {"\x80": {"type": "null"}, "\x800": {"type": "null"}}, "required": ["\x800"]},
     {},
     True,
 ]
@@ -198,7 +200,7 @@ TREE = {
 @every_dialect
 @pytest.mark.parametrize("schema", SCHEMAS_OF_ONE_ARGUMENT, ids=str)
 def test_schemas_of_every_kind_are_held_to(dialect: Spoken, schema: Any) -> None:
-    properties = {"a": schema, "tree": {"$ref": "#/$defs/tree"}}
+    properties = {"a": schema, "tree": {"$ref": "#/$defs/tree"}, "number": {"type": "number"}}
     tool = Tool("f", "", {"type": "object", "properties": properties, "required": ["a"], "$defs": {"tree": TREE}})
     use = dialect.use([tool], several=False)
     decoder = Decoder(use.dialect.enforced([tool], False))

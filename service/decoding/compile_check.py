@@ -20,9 +20,11 @@ from typing import Any
 from service.decoding.compile_worker import COMPILED, FAILS, STARTED
 from service.decoding.expressions import UnusableGrammar
 from service.decoding.grammars import GrammarKind
+from service.decoding.trial import TOO_LONG_TO_FOLLOW
 from service.errors import InternalError, Overloaded
 
-CONCURRENT = 2
+CONCURRENT = 1
+"""More would be done sooner, and would take from every core of a small machine at once: engines compute in step."""
 REMEMBERED = 4096
 WAIT_S = 2.5
 """How long a caller waits for its turn and its verdict."""
@@ -33,7 +35,6 @@ END_S = 5.0
 GRAMMAR_TO_WARM_UP = 'root ::= "a"'
 
 TOO_LONG_TO_COMPILE = "It takes too long to compile."
-TOO_LONG_TO_FOLLOW = "It takes too long to follow: a text can be read in too many ways."
 
 
 class WorkerEnded(Exception):
@@ -111,7 +112,7 @@ class _Check:
 
 
 class CompileCheck:
-    """Tries grammars, a few at a time, and remembers the verdicts."""
+    """Tries grammars, one at a time, and remembers the verdicts."""
 
     def __init__(self, worker: CompileWorker | None = None, *, wait_s: float = WAIT_S) -> None:
         self._worker = worker or CompileWorker()

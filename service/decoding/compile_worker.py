@@ -35,8 +35,8 @@ FOLLOW_CPU_S = 0.1
 WALL_S = 5.0
 """For one that waits for something; none should."""
 MEMORY_BYTES = 2**30
-NICENESS = 5
-"""The engine goes first, but a check isn't starved: it gets about a quarter of a core that both want."""
+NICENESS = 7
+"""The engine goes first, but a check isn't starved: it gets about a sixth of a core that both want."""
 
 FAILS = "It can't be compiled: the library that the decoder uses fails on it."
 STARTED, COMPILED = b"started\n", b"compiled\n"

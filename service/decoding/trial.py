@@ -5,6 +5,7 @@ in the step of the engine that all its requests share.
 """
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import product
@@ -13,17 +14,22 @@ from typing import Any
 import numpy as np
 import xgrammar
 
+from service.decoding.expressions import UnusableGrammar
 from service.decoding.grammars import GrammarKind, read
 
 STEPS = 64
+# Processor time. An ordinary grammar stays below a fifth of it; one that goes beyond only gets slower.
+STEP_CPU_S = 0.0013
+FIRST_STEPS_CPU_S = 0.015
+TOO_LONG_TO_FOLLOW = "It takes too long to follow: a text can be read in too many ways."
 PUNCTUATION = '{}[]":,. \n'
 SYLLABLES = [a + b for a, b in product("bcdfghjklmnprstvwz", "aeiou")]
 
 
 def try_out(kind: GrammarKind, text: str, compiled: Callable[[], None]) -> None:
-    """Calls `compiled` when the first half is done. Raises UnusableGrammar for what can't be read.
+    """Calls `compiled` when the first half is done. Raises UnusableGrammar for what can't be read or followed.
 
-    It takes as long as it takes: whoever calls it sets the limit.
+    It takes as long as it takes, which may be for ever: whoever calls it sets the limit.
     """
     tokens, tokenizer = small_vocabulary()
     compiler = xgrammar.GrammarCompiler(tokenizer, max_threads=1)
@@ -57,7 +63,10 @@ def _follow(matcher: Any, tokens: list[bytes]) -> None:
     chance = random.Random(1)
     mask = xgrammar.allocate_token_bitmask(1, len(tokens))
     by_length = np.argsort([-len(token) for token in tokens], kind="stable")
-    for _ in range(STEPS):
+    begun_s = time.process_time()
+    for step in range(STEPS):
+        if time.process_time() - begun_s > FIRST_STEPS_CPU_S + step * STEP_CPU_S:
+            raise UnusableGrammar(TOO_LONG_TO_FOLLOW)
         if matcher.is_terminated():
             matcher.reset()
         matcher.fill_next_token_bitmask(mask)

@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Iterator
 import psutil
 import pytest
 
-from service.decoding.compile_check import TOO_LONG_TO_COMPILE, TOO_LONG_TO_FOLLOW, CompileCheck, CompileWorker
+from service.decoding.compile_check import TOO_LONG_TO_COMPILE, CompileCheck, CompileWorker
 from service.decoding.expressions import UnusableGrammar
 from service.decoding.grammars import GrammarKind
+from service.decoding.trial import TOO_LONG_TO_FOLLOW
 from service.errors import Overloaded
 
 EBNF, JSON_SCHEMA, REGEX = GrammarKind.EBNF, GrammarKind.JSON_SCHEMA, GrammarKind.REGEX

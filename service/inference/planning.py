@@ -19,8 +19,9 @@ from service.prompts.conversation import text_of, turns_of
 from service.prompts.tokenizer import Prompt
 from service.tool_formats.use import NO_TOOLS, ToolUse, tool_use
 
-# Shorter texts are tokenised faster than a thread is woken up.
+# Shorter texts, and fewer tools, are tokenised faster than a thread is woken up.
 LONG_TEXT = 8_000
+MANY_TOOLS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,9 @@ class Draft:
             self.tool_use = tool_use(tools, request.tool_config, self.engine.renderer.dialects)
 
     async def render(self, blamed: str, text: str, render: Callable[[], Prompt]) -> None:
-        """`render` makes the prompt, out of `text` among other things; `blamed` is the field that holds it."""
+        """`render` makes the prompt, out of `text` and the tools; `blamed` is the field that holds the text."""
         with self.findings.noting():
-            self.prompt = await _rendered(self.engine, blamed, text, render)
+            self.prompt = await self._rendered(blamed, text, render)
             check_prompt_length(blamed, len(self.prompt.token_ids), self.engine.bounds.context_length)
 
     def sample(self, params: SamplingParams | None, logprobs: LogProbConfig | None) -> None:
@@ -76,6 +77,15 @@ class Draft:
             # Too long a prompt is told already; it is not to blame the budget too.
             prompt_tokens = min(len(self.prompt.token_ids), bounds.context_length - 1) if self.prompt else 0
             self.sampling = plan_sampling(params, logprobs, prompt_tokens, bounds)
+
+    async def _rendered(self, blamed: str, text: str, render: Callable[[], Prompt]) -> Prompt:
+        """Off the event loop where it takes a while. Refuses hopelessly long texts early."""
+        if len(text) < LONG_TEXT and len(self.tool_use.tools) < MANY_TOOLS:
+            return render()
+        context_length = self.engine.bounds.context_length
+        if await asyncio.to_thread(self.engine.renderer.tokenizer.surely_exceeds, text, context_length):
+            raise prompt_too_long(blamed, None, context_length)
+        return await asyncio.to_thread(render)
 
     async def constrain(self, response_format: ResponseFormat | None) -> None:
         with self.findings.noting():
@@ -114,16 +124,6 @@ async def draft_completion(request: CompletionRequest, engine: LanguageEngine, c
     draft.sample(request.sampling_params, request.logprobs)
     await draft.constrain(request.response_format)
     return draft
-
-
-async def _rendered(engine: LanguageEngine, blamed: str, text: str, render: Callable[[], Prompt]) -> Prompt:
-    """Off the event loop where it takes a while. Refuses hopelessly long texts early."""
-    if len(text) < LONG_TEXT:
-        return render()
-    context_length = engine.bounds.context_length
-    if await asyncio.to_thread(engine.renderer.tokenizer.surely_exceeds, text, context_length):
-        raise prompt_too_long(blamed, None, context_length)
-    return await asyncio.to_thread(render)
 
 
 def _check_length(request: ChatCompletionRequest, most: int) -> None:

@@ -90,9 +90,12 @@ def write(calls: Sequence[ToolCall]) -> str:
     return "".join(f"{_beginning(str(call.tool_name))}{call.arguments_json or '{}'}}}" for call in calls)
 
 
-def _beginning(name: str, marked: bool = True) -> str:
-    mark = '"type": "function", ' if marked else ""
-    return f'{{{mark}"name": {json.dumps(name)}, "parameters": '
+def _beginning(name: str) -> str:
+    return f'{{"type": "function", {_name_and_key(name)}'
+
+
+def _name_and_key(name: str) -> str:
+    return f'"name": {json.dumps(name)}, "parameters": '
 
 
 def enforced(tools: Sequence[Tool], several: bool) -> Format:
@@ -101,11 +104,8 @@ def enforced(tools: Sequence[Tool], several: bool) -> Format:
 
 
 def once_begun(tools: Sequence[Tool], several: bool) -> Format:
-    """Free text, in which what begins like a call becomes one."""
-    return dispatch(
-        {_beginning(tool.name, marked): [arguments_format(tool), "}"] for tool in tools for marked in (True, False)},
-        several,
-    )
+    """Free text, in which what begins like a call becomes one. Models often leave the type out."""
+    return dispatch({_name_and_key(tool.name): [arguments_format(tool), "}"] for tool in tools}, several)
 
 
 def reader(names: Collection[str]) -> "JsonObjectReader":

@@ -44,7 +44,7 @@ def enforced(tools: Sequence[Tool]) -> list[Format]:
 
 def _enforced(tool: Tool) -> Format:
     if tool.name is BuiltinTool.CODE_INTERPRETER:
-        return sequence([PYTHON_TAG, {"type": "any_text"}])
+        return sequence([PYTHON_TAG, {"type": "regex", "pattern": r"\S"}, {"type": "any_text"}])
     return sequence([f"{tool.name}.call(query=", {"type": "regex", "pattern": QUOTED_FORMAT}, ")"])
 
 

@@ -63,25 +63,38 @@ class Pieces:
 
     def __init__(self) -> None:
         self._pieces: list[Piece] = []
+        self._kind: type[Text | CallFragment] = Text
+        self._parts: list[str] = []  # of a text or fragment that may go on
 
     def add(self, piece: Piece) -> None:
-        last = self._pieces[-1] if self._pieces else None
-        match last, piece:
-            case Text(text=before), Text(text=more):
-                self._pieces[-1] = Text(before + more)
-            case CallFragment(text=before), CallFragment(text=more):
-                self._pieces[-1] = CallFragment(before + more)
+        match piece:
+            case Text(text=text):
+                self.text(text)
+            case CallFragment(text=text):
+                self.fragment(text)
             case _:
+                self._end_part()
                 self._pieces.append(piece)
 
     def text(self, text: str) -> None:
-        if text:
-            self.add(Text(text))
+        self._write(Text, text)
 
     def fragment(self, text: str) -> None:
-        if text:
-            self.add(CallFragment(text))
+        self._write(CallFragment, text)
 
     def take(self) -> list[Piece]:
+        self._end_part()
         pieces, self._pieces = self._pieces, []
         return pieces
+
+    def _write(self, kind: type[Text | CallFragment], text: str) -> None:
+        if kind is not self._kind:
+            self._end_part()
+            self._kind = kind
+        if text:
+            self._parts.append(text)
+
+    def _end_part(self) -> None:
+        if self._parts:
+            self._pieces.append(self._kind("".join(self._parts)))
+            self._parts = []

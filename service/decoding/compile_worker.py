@@ -30,7 +30,8 @@ from service.decoding.grammars import GrammarKind
 from service.decoding.json_schema import check_patterns
 from service.decoding.trial import small_vocabulary, try_out
 
-COMPILE_CPU_S = 0.25
+COMPILE_CPU_S = 0.6
+"""Bounds on the length of strings cost most: some 50 ms for each different one, and for an engine twenty times that."""
 FOLLOW_CPU_S = 0.1
 WALL_S = 5.0
 """For one that waits for something; none should."""

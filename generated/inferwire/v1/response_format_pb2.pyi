@@ -62,7 +62,7 @@ class _ConstraintOutcome:
 class _ConstraintOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConstraintOutcome.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CONSTRAINT_OUTCOME_UNSPECIFIED: _ConstraintOutcome.ValueType  # 0
-    """No shape was asked for."""
+    """No shape was asked for; the answer is calls, which have verdicts of their own; or it could not be told in time."""
     CONSTRAINT_OUTCOME_SATISFIED: _ConstraintOutcome.ValueType  # 1
     """The answer has the shape; for a JSON Schema, checked by a validator after the decoder enforced it."""
     CONSTRAINT_OUTCOME_TRUNCATED: _ConstraintOutcome.ValueType  # 2
@@ -74,7 +74,7 @@ class ConstraintOutcome(_ConstraintOutcome, metaclass=_ConstraintOutcomeEnumType
     """ConstraintOutcome says whether an answer has the shape that was asked for."""
 
 CONSTRAINT_OUTCOME_UNSPECIFIED: ConstraintOutcome.ValueType  # 0
-"""No shape was asked for."""
+"""No shape was asked for; the answer is calls, which have verdicts of their own; or it could not be told in time."""
 CONSTRAINT_OUTCOME_SATISFIED: ConstraintOutcome.ValueType  # 1
 """The answer has the shape; for a JSON Schema, checked by a validator after the decoder enforced it."""
 CONSTRAINT_OUTCOME_TRUNCATED: ConstraintOutcome.ValueType  # 2

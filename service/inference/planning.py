@@ -105,7 +105,9 @@ async def draft_chat(request: ChatCompletionRequest, engine: LanguageEngine, com
         _check_length(request, engine.model.limits.max_messages)
         turns = turns_of(request.messages, request.response_format)
         text = "".join(turn.content for turn in turns)
-        await draft.render("messages", text, partial(engine.renderer.chat, turns, draft.tool_use))
+        # Without its tools it would be a prompt that no model ever reads.
+        if not draft.findings.errors:
+            await draft.render("messages", text, partial(engine.renderer.chat, turns, draft.tool_use))
     draft.sample(request.sampling_params, request.logprobs)
     await draft.constrain(request.response_format)
     return draft

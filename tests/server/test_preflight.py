@@ -114,6 +114,12 @@ async def test_it_finds_all_that_the_model_and_the_decoder_would_refuse(server: 
     ]
 
 
+async def test_tools_that_cannot_be_used_leave_no_prompt_to_show(server: Running) -> None:
+    report = await preflight(server, chat=chat(tools=[WEATHER, WEATHER]))
+    assert found(report) == [("tools[1].tool_name", "INVALID_FIELD")]
+    assert (report.prompt, report.prompt_tokens) == ("", 0)
+
+
 async def test_it_finds_all_that_cannot_be_read(server: Running) -> None:
     report = await preflight(
         server,

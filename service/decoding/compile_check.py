@@ -6,103 +6,27 @@ The library can't be interrupted, and a grammar too large for it would hold up t
 
 import asyncio
 import hashlib
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
-from service.decoding.compile_worker import COMPILED, FAILS, STARTED
+from service.decoding.compile_process import CompileProcess, ProcessEnded
 from service.decoding.expressions import UnusableGrammar
 from service.decoding.grammars import GrammarKind
-from service.decoding.trial import TOO_LONG_TO_FOLLOW
 from service.errors import InternalError, Overloaded
 
-CONCURRENT = 1
-"""More would be done sooner, and would take from every core of a small machine at once: engines compute in step."""
 REMEMBERED = 4096
 WAIT_S = 2.5
-"""How long a caller waits for its turn and its verdict."""
+"""How long a request waits for the verdicts on all that it asks for."""
 IMPORT_S = 60.0
 """How long the first ones wait, while the process imports the decoder's library."""
 RETRY_AFTER_S = 1.0
-END_S = 5.0
 GRAMMAR_TO_WARM_UP = 'root ::= "a"'
-
-TOO_LONG_TO_COMPILE = "It takes too long to compile."
-
-
-class WorkerEnded(Exception):
-    """The process that tries grammars is gone."""
-
-
-class CompileWorker:
-    """The process that tries grammars, started when it is first needed and again when it has ended."""
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self.has_answered = False
-
-    @property
-    def ready(self) -> bool:
-        """Whether it has imported what it needs."""
-        return self.has_answered and self._process is not None and self._process.poll() is None
-
-    @property
-    def process_id(self) -> int | None:
-        return self._process.pid if self._process else None
-
-    def start(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            return
-        self.end()
-        self._control, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "service.decoding.compile_worker"],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                # One thread: it forks.
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-                # Not reached by Ctrl-C, also while it doesn't listen to signals yet.
-                process_group=0,
-            )
-
-    def connect(self) -> socket.socket:
-        """A connection to a job of its own. Raises WorkerEnded."""
-        self.start()
-        assert self._control is not None
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        with theirs:
-            try:
-                socket.send_fds(self._control, [b"."], [theirs.fileno()])
-            except OSError:
-                ours.close()
-                raise WorkerEnded from None
-        return ours
-
-    def end(self) -> None:
-        """Leaves no process behind. Safe to call at any time, also twice."""
-        process, self._process = self._process, None
-        self.has_answered = False
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-        if process is not None:
-            # It has nothing to finish.
-            process.kill()
-            process.wait(END_S)
 
 
 @dataclass(slots=True, eq=False)
-class _Check:
+class _Trial:
     """One grammar that is being tried, for all who wait for the verdict."""
 
     kind: GrammarKind
@@ -112,72 +36,75 @@ class _Check:
 
 
 class CompileCheck:
-    """Tries grammars, one at a time, and remembers the verdicts."""
+    """Tries grammars, and remembers the verdicts."""
 
-    def __init__(self, worker: CompileWorker | None = None, *, wait_s: float = WAIT_S) -> None:
-        self._worker = worker or CompileWorker()
+    def __init__(self, process: CompileProcess | None = None, *, wait_s: float = WAIT_S) -> None:
+        self._process = process or CompileProcess()
         self._wait_s = wait_s
-        self._turns = asyncio.Semaphore(CONCURRENT)
         self.reading = asyncio.Lock()
         """For reading in this process what callers sent: one after the other, as Python's threads delay each other."""
         self._verdicts: OrderedDict[bytes, str | None] = OrderedDict()
-        self._under_way: dict[bytes, _Check] = {}
+        self._under_way: dict[bytes, _Trial] = {}
 
     def start(self) -> None:
         """Starts the process ahead of the first check: it takes seconds to be ready."""
         self._begin(b"", GrammarKind.EBNF, GRAMMAR_TO_WARM_UP).waiting += 1
 
     async def check(self, kind: GrammarKind, text: str) -> None:
-        """Raises UnusableGrammar with a sentence for the caller, and Overloaded when there was no time to find out.
-
-        Nothing is said against a grammar that never had its turn, because others took too long: its caller may retry.
-        """
-        key = hashlib.blake2b(f"{kind}\0{text}".encode(errors="surrogatepass")).digest()
-        if key in self._verdicts:
-            self._verdicts.move_to_end(key)
-            problem = self._verdicts[key]
-        else:
-            problem = await self._verdict(key, kind, text)
+        """Raises UnusableGrammar with a sentence for the caller, and Overloaded as `problems` does."""
+        [problem] = await self.problems(kind, [text])
         if problem is not None:
             raise UnusableGrammar(problem)
 
-    async def close(self) -> None:
-        """Ends the process; checks under way fail."""
-        for check in list(self._under_way.values()):
-            if check.task:
-                check.task.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await check.task
-        await asyncio.to_thread(self._worker.end)
+    async def problems(self, kind: GrammarKind, texts: Sequence[str]) -> list[str | None]:
+        """What is wrong with each of them, as a sentence for the caller; None for what can be used.
 
-    async def _verdict(self, key: bytes, kind: GrammarKind, text: str) -> str | None:
-        """Asked for the same grammar at the same time, tries it once; a caller who leaves takes nobody's verdict."""
-        check = self._under_way.get(key) or self._begin(key, kind, text)
-        assert check.task is not None
-        check.waiting += 1
+        Raises Overloaded when there was no time to find out. Nothing is then said against a grammar that never had its
+        turn, because others took too long: its caller may retry.
+        """
         try:
-            async with asyncio.timeout(self._wait_s if self._worker.ready else IMPORT_S):
-                return await asyncio.shield(check.task)
+            async with asyncio.timeout(self._wait_s if self._process.ready else IMPORT_S):
+                return await asyncio.gather(*(self._verdict(kind, text) for text in texts))
         except TimeoutError:
             raise _too_busy() from None
-        finally:
-            check.waiting -= 1
 
-    def _begin(self, key: bytes, kind: GrammarKind, text: str) -> _Check:
-        check = _Check(kind, text)
-        check.task = asyncio.create_task(self._try(key, check))
-        # Also when nobody is left to hear of a failure.
-        check.task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        self._under_way[key] = check
-        return check
+    async def close(self) -> None:
+        """Ends the process; checks under way fail."""
+        for trial in list(self._under_way.values()):
+            if trial.task:
+                trial.task.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await trial.task
+        await self._process.end()
 
-    async def _try(self, key: bytes, check: _Check) -> str | None:
+    async def _verdict(self, kind: GrammarKind, text: str) -> str | None:
+        """Asked for the same grammar at the same time, tries it once; a caller who leaves takes nobody's verdict."""
+        key = hashlib.blake2b(f"{kind}\0{text}".encode(errors="surrogatepass")).digest()
+        if key in self._verdicts:
+            self._verdicts.move_to_end(key)
+            return self._verdicts[key]
+        trial = self._under_way.get(key) or self._begin(key, kind, text)
+        assert trial.task is not None
+        trial.waiting += 1
         try:
-            async with self._turns:
-                if not check.waiting:
+            return await asyncio.shield(trial.task)
+        finally:
+            trial.waiting -= 1
+
+    def _begin(self, key: bytes, kind: GrammarKind, text: str) -> _Trial:
+        trial = _Trial(kind, text)
+        trial.task = asyncio.create_task(self._try(key, trial))
+        # Also when nobody is left to hear of a failure.
+        trial.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._under_way[key] = trial
+        return trial
+
+    async def _try(self, key: bytes, trial: _Trial) -> str | None:
+        try:
+            async with self._process.turn:
+                if not trial.waiting:
                     raise _too_busy()
-                answer = await self._ask_again(check)
-            return self._remember(key, _problem(answer))
+                return self._remember(key, await self._ask(trial))
         finally:
             del self._under_way[key]
 
@@ -187,43 +114,12 @@ class CompileCheck:
             self._verdicts.popitem(last=False)
         return problem
 
-    async def _ask_again(self, check: _Check) -> bytes:
+    async def _ask(self, trial: _Trial) -> str | None:
         """Once more where the process had ended, for whatever reason, before it began."""
-        try:
-            return await self._ask(check)
-        except WorkerEnded:
-            with suppress(WorkerEnded):
-                return await self._ask(check)
+        for _ in range(2):
+            with suppress(ProcessEnded):
+                return await self._process.problem_of(trial.kind, trial.text)
         raise InternalError("The process that tries grammars keeps ending.")
-
-    async def _ask(self, check: _Check) -> bytes:
-        loop = asyncio.get_running_loop()
-        answer = b""
-        with self._worker.connect() as connection, suppress(ConnectionError):  # found out below
-            await loop.sock_sendall(connection, json.dumps({"kind": check.kind, "text": check.text}).encode())
-            connection.shutdown(socket.SHUT_WR)
-            while received := await loop.sock_recv(connection, 2**16):
-                answer += received
-        if not answer.startswith(STARTED):
-            raise WorkerEnded
-        self._worker.has_answered = True
-        return answer
-
-
-def _problem(answer: bytes) -> str | None:
-    """What the process found, or what it was ended for."""
-    told = answer.removeprefix(STARTED)
-    compiled = told.startswith(COMPILED)
-    verdict: dict[str, Any] = json.loads(told.removeprefix(COMPILED) or "{}")
-    match verdict:
-        case {"problem": str() | None as problem}:
-            return problem
-        case {"killed_by": signal.SIGPROF | signal.SIGALRM}:
-            return TOO_LONG_TO_FOLLOW if compiled else TOO_LONG_TO_COMPILE
-        case {"killed_by": _}:
-            return FAILS
-        case _:
-            raise InternalError("The process that tries grammars gave no answer.")
 
 
 def _too_busy() -> Overloaded:

@@ -1,13 +1,14 @@
 """The process that reads what callers sent before an engine does: `python -m service.decoding.compile_worker`.
 
-It imports the decoder's library once, and then forks for each job: a fork costs milliseconds, and can be ended at any
-moment without harm to anything else. The kernel itself ends one that takes too long, as nothing else could interrupt
-it: by the processor time that it took, which doesn't depend on who else uses the machine.
+It imports the decoder's library once, and then forks a process that tries one grammar after the other. That one can be
+ended at any moment without harm to anything else, and the next one is there in milliseconds. The kernel itself ends one
+that takes too long, as nothing else could interrupt it: by the processor time that a grammar took, which doesn't depend
+on who else uses the machine.
 
-    server ── standard input: a socket per job ──> this process ── fork ──> the job, which answers through its socket
+    server ── standard input: a socket ──> this process ── fork ──> a trier, which gets grammars through its socket
+           <── lines: it is compiled; the verdict, or what the trier was ended for ──
 
-It ends when its standard input does, that is when the server is gone, however it went. No job outlives it for longer
-than its limits.
+Both end when the server is gone, however it went.
 """
 
 import json
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import psutil
@@ -39,20 +41,22 @@ MEMORY_BYTES = 2**30
 NICENESS = 7
 """The engine goes first, but a check isn't starved: it gets about a sixth of a core that both want."""
 
+TRIALS = 500
+"""So many by one process, then by the next: what the library may have left behind goes with it."""
+
 FAILS = "It can't be compiled: the library that the decoder uses fails on it."
-STARTED, COMPILED = b"started\n", b"compiled\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Trier:
     process_id: int
     process: int
     """A descriptor that becomes readable when the process ends."""
     connection: socket.socket
 
 
-class Jobs:
-    """Forks one process per job, and tells how those ended that could not tell it themselves."""
+class Triers:
+    """Forks a process per connection, and tells how those ended that could not tell it themselves."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -74,41 +78,55 @@ class Jobs:
         process_id = os.fork()
         if process_id == 0:
             _work(connection)
-        job = Job(process_id, os.pidfd_open(process_id), connection)
-        self._selector.register(job.process, selectors.EVENT_READ, partial(self._end, job))
+        trier = Trier(process_id, os.pidfd_open(process_id), connection)
+        self._selector.register(trier.process, selectors.EVENT_READ, partial(self._end, trier))
 
-    def _end(self, job: Job) -> None:
-        self._selector.unregister(job.process)
-        os.close(job.process)
-        _, status = os.waitpid(job.process_id, 0)
+    def _end(self, trier: Trier) -> None:
+        self._selector.unregister(trier.process)
+        os.close(trier.process)
+        _, status = os.waitpid(trier.process_id, 0)
         if os.WIFSIGNALED(status):
-            _tell(job.connection, {"killed_by": os.WTERMSIG(status)})
-        job.connection.close()
+            _tell(trier.connection, {"killed_by": os.WTERMSIG(status)})
+        trier.connection.close()
 
 
 def _work(connection: socket.socket) -> None:
     """The whole life of a forked process."""
     status = 1
     try:
-        with connection:
-            connection.sendall(STARTED)
-            job = json.loads(connection.makefile("rb").read())
-            _limit_this_process()
-            problem = problem_of(GrammarKind(job["kind"]), job["text"], partial(_compiled, connection))
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            _tell(connection, {"problem": problem})
+        _limit_memory()
+        with connection, connection.makefile("rb") as jobs:
+            for job in islice(jobs, TRIALS):
+                if _try(connection, **json.loads(job)) == FAILS:
+                    break  # the library may be in any state
         status = 0
     finally:
         os._exit(status)
 
 
-def _limit_this_process() -> None:
-    """What goes beyond is ended by the kernel, which is the default action of both alarms."""
-    signal.setitimer(signal.ITIMER_PROF, COMPILE_CPU_S)
-    signal.setitimer(signal.ITIMER_REAL, WALL_S)
+def _limit_memory() -> None:
     most = psutil.Process().memory_info().vms + MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _try(connection: socket.socket, kind: str, text: str) -> str | None:
+    _limit_time(COMPILE_CPU_S, WALL_S)
+    problem = problem_of(GrammarKind(kind), text, partial(_compiled, connection))
+    _limit_time(0, 0)
+    _tell(connection, {"problem": problem})
+    return problem
+
+
+def _compiled(connection: socket.socket) -> None:
+    _tell(connection, {"compiled": True})
+    _limit_time(FOLLOW_CPU_S, WALL_S)
+
+
+def _limit_time(cpu_s: float, wall_s: float) -> None:
+    """From now on; 0 is no limit. The kernel ends what goes beyond, which is the default action of both alarms."""
+    signal.setitimer(signal.ITIMER_PROF, cpu_s)
+    signal.setitimer(signal.ITIMER_REAL, wall_s)
 
 
 def problem_of(kind: GrammarKind, text: str, compiled: Callable[[], None] = lambda: None) -> str | None:
@@ -124,14 +142,9 @@ def problem_of(kind: GrammarKind, text: str, compiled: Callable[[], None] = lamb
     return None
 
 
-def _compiled(connection: socket.socket) -> None:
-    connection.sendall(COMPILED)
-    signal.setitimer(signal.ITIMER_PROF, FOLLOW_CPU_S)
-
-
 def _tell(connection: socket.socket, answer: dict[str, Any]) -> None:
     with suppress(OSError):  # the server is gone
-        connection.sendall(json.dumps(answer).encode())
+        connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
 def main() -> None:
@@ -140,8 +153,8 @@ def main() -> None:
     os.nice(NICENESS)
     # The library writes warnings there about what callers sent.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    small_vocabulary()  # made once, for all jobs
-    Jobs(socket.socket(fileno=sys.stdin.fileno())).run()
+    small_vocabulary()  # made once, for all
+    Triers(socket.socket(fileno=sys.stdin.fileno())).run()
 
 
 if __name__ == "__main__":

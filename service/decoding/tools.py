@@ -7,7 +7,6 @@ from typing import Any
 
 from service.api.tools import BuiltinTool, ToolCall, ToolCallVerdict, ToolDefinition, ToolInputSchema, ToolParameters
 from service.decoding.compile_check import CompileCheck
-from service.decoding.expressions import UnusableGrammar
 from service.decoding.grammars import GrammarKind, TooSlow
 from service.decoding.json_schema import UnusableSchema, parse_schema
 from service.decoding.validator import misfit
@@ -27,21 +26,16 @@ async def tried_tools(
         return ()
     async with compile_check.reading:
         tools = await asyncio.to_thread(checked_tools, definitions, max_bytes)
+    custom = [(index, tool) for index, tool in enumerate(tools) if not tool.builtin]
+    problems = await compile_check.problems(GrammarKind.JSON_SCHEMA, [json.dumps(tool.schema) for _, tool in custom])
     findings = Findings()
-    for index, tool in enumerate(tools):
-        if not tool.builtin:
-            with findings.noting():
-                await _try_schema(tool, f"tools[{index}]", compile_check)
+    for (index, tool), problem in zip(custom, problems, strict=True):
+        with findings.noting():
+            if problem:
+                field = "input_schema_json" if tool.parameters is None else "parameters"
+                raise InvalidConstraint(f"tools[{index}].{field}", problem)
     findings.raise_all()
     return tools
-
-
-async def _try_schema(tool: Tool, path: str, compile_check: CompileCheck) -> None:
-    try:
-        await compile_check.check(GrammarKind.JSON_SCHEMA, json.dumps(tool.schema))
-    except UnusableGrammar as error:
-        field = "input_schema_json" if tool.parameters is None else "parameters"
-        raise InvalidConstraint(f"{path}.{field}", str(error)) from None
 
 
 def checked_tools(definitions: Sequence[ToolDefinition], max_bytes: int) -> tuple[Tool, ...]:

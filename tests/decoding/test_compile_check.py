@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import psutil
 import pytest
+import pytest_asyncio
 
-from service.decoding.compile_check import TOO_LONG_TO_COMPILE, CompileCheck, CompileWorker
+from service.decoding.compile_check import CompileCheck
+from service.decoding.compile_process import TOO_LONG_TO_COMPILE, CompileProcess
+from service.decoding.compile_worker import TRIALS
 from service.decoding.expressions import UnusableGrammar
 from service.decoding.grammars import GrammarKind
 from service.decoding.trial import TOO_LONG_TO_FOLLOW
@@ -21,6 +23,7 @@ from service.errors import Overloaded
 EBNF, JSON_SCHEMA, REGEX = GrammarKind.EBNF, GrammarKind.JSON_SCHEMA, GrammarKind.REGEX
 TAG = GrammarKind.STRUCTURAL_TAG
 GONE_WITHIN_S = 20
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATIENCE_S = 60  # no test is decided by how busy the machine is
 GOOD = 'root ::= "a" [0-9]+'
 AMBIGUOUS = "root ::= root root | [a-z]"
@@ -28,21 +31,21 @@ HEAVY = "root ::= " + "[a-z]? " * 2000
 UNKNOWN_RULE = "root ::= missing"
 
 
-@pytest.fixture(scope="module")
-def worker() -> Iterator[CompileWorker]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def process() -> AsyncIterator[CompileProcess]:
     """Its process takes seconds to start."""
-    worker = CompileWorker()
-    yield worker
-    worker.end()
+    process = CompileProcess()
+    yield process
+    await process.end()
 
 
-@pytest.fixture
-async def check(worker: CompileWorker) -> CompileCheck:
+@pytest_asyncio.fixture(loop_scope="module")
+async def check(process: CompileProcess) -> CompileCheck:
     """One that remembers nothing yet."""
-    return CompileCheck(worker, wait_s=PATIENCE_S)
+    return CompileCheck(process, wait_s=PATIENCE_S)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def own_check() -> AsyncIterator[CompileCheck]:
     """One with a process of its own."""
     check = CompileCheck(wait_s=PATIENCE_S)
@@ -58,13 +61,13 @@ async def problem(check: CompileCheck, kind: GrammarKind, text: str) -> str | No
     return None
 
 
-def jobs_of(worker: CompileWorker) -> list[psutil.Process]:
-    return psutil.Process(worker.process_id).children()
+def triers(process: CompileProcess) -> list[psutil.Process]:
+    return psutil.Process(process.process_id).children()
 
 
-def cpu_s(worker: CompileWorker) -> float:
-    """What its jobs have taken."""
-    times = psutil.Process(worker.process_id).cpu_times()
+def cpu_s(process: CompileProcess) -> float:
+    """What those of its triers have taken that have ended."""
+    times = psutil.Process(process.process_id).cpu_times()
     return float(times.children_user + times.children_system)
 
 
@@ -114,22 +117,22 @@ async def test_what_a_decoder_cannot_use_is_refused_with_a_reason(
     assert reason in (await problem(check, kind, text) or "")
 
 
-async def test_after_one_that_never_ends_the_next_is_tried(check: CompileCheck, worker: CompileWorker) -> None:
+async def test_after_one_that_never_ends_the_next_is_tried(check: CompileCheck, process: CompileProcess) -> None:
     await check.check(EBNF, GOOD)
-    process_id = worker.process_id
+    process_id = process.process_id
     assert await problem(check, EBNF, HEAVY) == TOO_LONG_TO_COMPILE
     assert await problem(check, EBNF, GOOD + " ") is None
-    assert worker.process_id == process_id
-    await until(lambda: not jobs_of(worker))
+    assert process.process_id == process_id
+    assert len(triers(process)) == 1
 
 
 async def test_a_verdict_is_remembered() -> None:
-    worker = CompileWorker()
-    check = CompileCheck(worker, wait_s=PATIENCE_S)
+    process = CompileProcess()
+    check = CompileCheck(process, wait_s=PATIENCE_S)
     verdicts = [await problem(check, EBNF, text) for text in (GOOD, UNKNOWN_RULE)]
-    worker.end()
+    await process.end()
     assert [await problem(check, EBNF, text) for text in (GOOD, UNKNOWN_RULE)] == verdicts
-    assert worker.process_id is None
+    assert process.process_id is None
 
 
 async def test_the_same_text_of_another_kind_has_a_verdict_of_its_own(check: CompileCheck) -> None:
@@ -137,11 +140,11 @@ async def test_the_same_text_of_another_kind_has_a_verdict_of_its_own(check: Com
     assert await problem(check, EBNF, UNKNOWN_RULE)
 
 
-async def test_many_who_ask_for_the_same_share_one_trial(check: CompileCheck, worker: CompileWorker) -> None:
+async def test_many_who_ask_for_the_same_share_one_trial(check: CompileCheck, process: CompileProcess) -> None:
     await check.check(EBNF, GOOD)
-    before = cpu_s(worker)
+    before = cpu_s(process)
     assert set(await asyncio.gather(*(problem(check, EBNF, HEAVY) for _ in range(50)))) == {TOO_LONG_TO_COMPILE}
-    assert cpu_s(worker) - before < 2
+    assert cpu_s(process) - before < 2
 
 
 async def test_a_caller_who_leaves_takes_nobody_s_verdict(check: CompileCheck) -> None:
@@ -154,46 +157,45 @@ async def test_a_caller_who_leaves_takes_nobody_s_verdict(check: CompileCheck) -
     assert leaving.cancelled()
 
 
-async def test_what_nobody_waits_for_any_longer_is_not_tried(check: CompileCheck, worker: CompileWorker) -> None:
+async def test_what_nobody_waits_for_any_longer_is_not_tried(check: CompileCheck, process: CompileProcess) -> None:
     await check.check(EBNF, GOOD)
-    before = cpu_s(worker)
+    before = cpu_s(process)
     leaving = [asyncio.create_task(problem(check, EBNF, HEAVY + " " * n)) for n in range(100)]
     await asyncio.sleep(0)
     for task in leaving:
         task.cancel()
     await asyncio.gather(*leaving, return_exceptions=True)
     assert await problem(check, EBNF, GOOD + " ") is None
-    assert cpu_s(worker) - before < 5
+    assert cpu_s(process) - before < 5
 
 
-async def test_who_has_no_turn_in_time_is_told_to_come_back(check: CompileCheck, worker: CompileWorker) -> None:
+async def test_who_has_no_turn_in_time_is_told_to_come_back(check: CompileCheck, process: CompileProcess) -> None:
     await check.check(EBNF, GOOD)
-    impatient = CompileCheck(worker, wait_s=0.5)
+    impatient = CompileCheck(process, wait_s=0.5)
     hostile = [asyncio.create_task(problem(impatient, EBNF, HEAVY + " " * n)) for n in range(100)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded) as told:
         await impatient.check(EBNF, GOOD + " ")
     assert told.value.retry_after_s
     assert isinstance((await asyncio.gather(*hostile, return_exceptions=True))[-1], Overloaded)
-    await until(lambda: not jobs_of(worker))
     # Nothing is held against what had no turn.
     assert await problem(check, EBNF, GOOD + " ") is None
 
 
 async def test_it_is_started_again_when_it_was_killed(own_check: CompileCheck) -> None:
-    worker = own_check._worker
+    process = own_check._process
     await own_check.check(EBNF, GOOD)
-    killed = worker.process_id
+    killed = process.process_id
     assert killed
     os.kill(killed, signal.SIGKILL)
     await until(lambda: gone(psutil.Process(killed)))
-    assert await problem(own_check, EBNF, UNKNOWN_RULE)
-    assert worker.process_id not in (None, killed)
+    assert await problem(own_check, EBNF, HEAVY) == TOO_LONG_TO_COMPILE
+    assert process.process_id not in (None, killed)
 
 
-async def test_closing_ends_it_also_while_it_works_or_starts(worker: CompileWorker) -> None:
+async def test_closing_ends_it_also_while_it_works_or_starts(process: CompileProcess) -> None:
     for delay_s in (0.0, 0.2):
-        own = CompileWorker()
+        own = CompileProcess()
         check = CompileCheck(own)
         check.start()
         await asyncio.sleep(delay_s)
@@ -203,14 +205,29 @@ async def test_closing_ends_it_also_while_it_works_or_starts(worker: CompileWork
     assert not [child for child in psutil.Process().children() if gone(child)], "a zombie"
 
 
-async def test_it_gives_way_to_engines_and_does_not_hear_ctrl_c(check: CompileCheck, worker: CompileWorker) -> None:
+async def test_it_gives_way_to_engines_and_does_not_hear_ctrl_c(check: CompileCheck, process: CompileProcess) -> None:
     await check.check(EBNF, GOOD)
-    process = psutil.Process(worker.process_id)
-    assert process.nice() > psutil.Process().nice()
-    assert os.getpgid(process.pid) != os.getpgid(0)
-    process.send_signal(signal.SIGINT)
+    running = psutil.Process(process.process_id)
+    for each in (running, *triers(process)):
+        assert each.nice() > psutil.Process().nice()
+        assert os.getpgid(each.pid) != os.getpgid(0)
+        each.send_signal(signal.SIGINT)
     assert await problem(check, EBNF, GOOD + "  ") is None
-    assert worker.process_id == process.pid
+    assert process.process_id == running.pid
+
+
+async def test_after_many_the_next_are_tried_by_a_new_process(check: CompileCheck, process: CompileProcess) -> None:
+    await check.check(EBNF, GOOD)
+    [before] = triers(process)
+    assert set(await check.problems(EBNF, [GOOD + " " * n for n in range(TRIALS + 1)])) == {None}
+    assert before not in triers(process)
+
+
+async def test_of_several_each_has_its_own_verdict(check: CompileCheck) -> None:
+    verdicts = await check.problems(EBNF, [GOOD, HEAVY, UNKNOWN_RULE, GOOD])
+    assert verdicts[:2] == [None, TOO_LONG_TO_COMPILE]
+    assert 'Rule "missing" is not defined' in str(verdicts[2])
+    assert verdicts[3] is None
 
 
 SERVER = f"""
@@ -221,20 +238,19 @@ from service.decoding.grammars import GrammarKind
 async def main():
     check = CompileCheck()
     await check.check(GrammarKind.EBNF, {GOOD!r})
-    print(check._worker.process_id, flush=True)
+    print(check._process.process_id, flush=True)
     await asyncio.gather(*(check.check(GrammarKind.EBNF, {HEAVY!r} + " " * n) for n in range(9)))
 
 asyncio.run(main())
 """
 
 
-def test_it_ends_with_a_server_that_was_killed() -> None:
-    with subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True) as server:
+async def test_it_ends_with_a_server_that_was_killed() -> None:
+    with subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True
+    ) as server:
         assert server.stdout
-        worker = psutil.Process(int(server.stdout.readline()))
-        family = [worker, *worker.children()]
+        process = psutil.Process(int(server.stdout.readline()))
+        family = [process, *process.children()]
         server.kill()
-    end = time.monotonic() + GONE_WITHIN_S
-    while not all(map(gone, family)) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert all(map(gone, family))
+    await until(lambda: all(map(gone, family)))

@@ -1,10 +1,11 @@
 """Grammars tried in this process: quickly, and without the limits of a process of its own."""
 
+from collections.abc import Sequence
+
 from service.api.response_format import ResponseFormat
 from service.decoding.compile_check import CompileCheck
 from service.decoding.compile_worker import problem_of
 from service.decoding.constraint import KINDS, AnswerFormat, answer_format_of
-from service.decoding.expressions import UnusableGrammar
 from service.decoding.grammars import GrammarKind
 from service.errors import InvalidConstraint
 
@@ -14,9 +15,8 @@ class TriedHere(CompileCheck):
 
     def start(self) -> None: ...
 
-    async def check(self, kind: GrammarKind, text: str) -> None:
-        if problem := problem_of(kind, text):
-            raise UnusableGrammar(problem)
+    async def problems(self, kind: GrammarKind, texts: Sequence[str]) -> list[str | None]:
+        return [problem_of(kind, text) for text in texts]
 
 
 def tried_format(response_format: ResponseFormat, max_bytes: int) -> AnswerFormat:

@@ -38,8 +38,8 @@ FOLLOW_CPU_S = 0.1
 WALL_S = 5.0
 """For one that waits for something; none should."""
 MEMORY_BYTES = 2**30
-NICENESS = 7
-"""The engine goes first, but a check isn't starved: it gets about a sixth of a core that both want."""
+NICENESS = 4
+"""The engine goes first, but a check isn't starved: it gets a quarter of a core that both want."""
 
 TRIALS = 500
 """So many by one process, then by the next: what the library may have left behind goes with it."""

@@ -58,6 +58,19 @@ class EngineKind(StrEnum):
     SCRIPTED = "scripted"
 
 
+class AdmissionSettings(Section):
+    """How much work a model has at a time. A request's tokens are its prompt's, and its `max_tokens` if it has any."""
+
+    max_running_requests: int | None = Field(
+        None, ge=1, description="The most requests that the engine works on. Unset: as many as it batches."
+    )
+    max_running_tokens: int | None = Field(
+        None, ge=1, description="The most tokens of requests that the engine works on. Unset: as its cache holds."
+    )
+    max_queued_requests: int = Field(512, ge=0, description="The most requests that wait for the engine.")
+    max_queued_tokens: int = Field(1_000_000, ge=0, description="The most tokens of requests that wait.")
+
+
 class ModelSettings(Section):
     """A model to serve."""
 
@@ -77,6 +90,7 @@ class ModelSettings(Section):
         "`today` for the clock's (UTC), which defeats the prefix cache once a day. Unset: none.",
     )
     knowledge_cutoff: str = Field("December 2023", description="The knowledge cutoff that is told with `prompt_date`.")
+    admission: AdmissionSettings = AdmissionSettings()
     engine_args: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the engine as they are (vLLM's AsyncEngineArgs)."
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field
@@ -22,6 +23,7 @@ class ChatCompletionRequest(ApiModel):
     tool_config: ToolConfig | None = None
     response_format: ResponseFormat | None = None
     logprobs: LogProbConfig | None = None
+    first_token_timeout: timedelta | None = Field(None, gt=timedelta(0))
 
 
 @dataclass(frozen=True, slots=True)

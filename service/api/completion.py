@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pydantic import Field
 
@@ -19,6 +20,7 @@ class CompletionRequest(ApiModel):
     sampling_params: SamplingParams | None = None
     response_format: ResponseFormat | None = None
     logprobs: LogProbConfig | None = None
+    first_token_timeout: timedelta | None = Field(None, gt=timedelta(0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What an engine is: something that turns token ids into text, or into a vector."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -20,6 +20,7 @@ class GenerationRequest:
 
     `incremental` asks for steps as they come rather than for a single last one. `show_control_tokens` asks for control
     tokens as they are spelled, where they otherwise leave no trace in the text; never for the one that ends it.
+    `unseen` is told of tokens that were generated and are in no step, when a generation is broken off.
     """
 
     request_id: str
@@ -28,6 +29,7 @@ class GenerationRequest:
     constraint: Constraint | None
     incremental: bool
     show_control_tokens: bool = False
+    unseen: Callable[[int], None] = lambda tokens: None
 
 
 class FinishReason(StrEnum):
@@ -67,6 +69,14 @@ class GenerationStep:
     finish: Finish | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What an engine works on at a time, at most."""
+
+    requests: int
+    tokens: int
+
+
 class Engine(Protocol):
     """What the life cycle of the server does with an engine of either kind."""
 
@@ -86,6 +96,11 @@ class Engine(Protocol):
     @property
     def model(self) -> Model:
         """What the engine serves. Only once it was loaded."""
+        ...
+
+    @property
+    def capacity(self) -> Capacity:
+        """Only once the model was loaded."""
         ...
 
     async def start(self) -> None:

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 from service.api.models import Model, ModelState, ModelType
-from service.engines.base import EmbeddingEngine, Engine, LanguageEngine
+from service.engines.admission import Admission, Bounds, Quotas
+from service.engines.base import Capacity, EmbeddingEngine, Engine, LanguageEngine
 from service.errors import EngineFailed, InferwireError, ModelNotFound, ModelNotReady, WrongModelType
+from service.settings import AdmissionSettings, ModelSettings
 
 RETRY_S = 5.0
 
@@ -13,8 +15,16 @@ RETRY_S = 5.0
 class Registry:
     """The engines of this server, by the identifiers of their models."""
 
-    def __init__(self, engines: Iterable[Engine]) -> None:
+    def __init__(
+        self,
+        engines: Iterable[Engine],
+        models: Iterable[ModelSettings] = (),
+        quotas: Quotas | None = None,
+    ) -> None:
         self._engines = {engine.identifier: engine for engine in engines}
+        self._settings = {model.id: model.admission for model in models}
+        self._quotas = quotas or Quotas()
+        self._admissions: dict[str, Admission] = {}
 
     def models(self) -> Sequence[Model]:
         return [_described(engine) for engine in self._engines.values()]
@@ -27,6 +37,15 @@ class Registry:
 
     def embedding_engine(self, model_id: str) -> EmbeddingEngine:
         return cast(EmbeddingEngine, self._ready(model_id, ModelType.EMBEDDING))
+
+    def admission(self, engine: Engine) -> Admission:
+        """The places of an engine that is loaded, and the queue in front of them."""
+        known = self._admissions.get(engine.identifier)
+        if known is None:
+            settings = self._settings.get(engine.identifier, AdmissionSettings())
+            known = Admission(_bounds(settings, engine.capacity), self._quotas)
+            self._admissions[engine.identifier] = known
+        return known
 
     def _find(self, model_id: str) -> Engine:
         try:
@@ -46,6 +65,15 @@ class Registry:
         if not engine.ready:
             raise _not_ready(engine)
         return engine
+
+
+def _bounds(settings: AdmissionSettings, capacity: Capacity) -> Bounds:
+    return Bounds(
+        running_requests=settings.max_running_requests or capacity.requests,
+        running_tokens=settings.max_running_tokens or capacity.tokens,
+        queued_requests=settings.max_queued_requests,
+        queued_tokens=settings.max_queued_tokens,
+    )
 
 
 def _described(engine: Engine) -> Model:

@@ -19,7 +19,7 @@ from service.api.response_format import ResponseFormatType
 from service.api.sampling import TokenLogProbs
 from service.api.tools import ToolPromptFormat
 from service.decoding.plan import ModelBounds
-from service.engines.base import Engine, Finish, FinishReason, GenerationRequest, GenerationStep
+from service.engines.base import Capacity, Engine, Finish, FinishReason, GenerationRequest, GenerationStep
 from service.engines.logprobs import Candidate, position
 from service.errors import EngineFailed
 from service.prompts.renderer import Renderer
@@ -30,6 +30,7 @@ from service.settings import LimitSettings, ModelSettings, Settings
 
 CONTEXT_LENGTH = 4096
 MAX_LOGPROBS = 20
+CAPACITY = Capacity(requests=256, tokens=1_000_000)
 DIMENSION = 64
 END_OF_TURN = "<|im_end|>"
 CHAT_TEMPLATE = (
@@ -82,6 +83,7 @@ class _Scripted:
     limits: LimitSettings
     ready: bool = False
     failed: asyncio.Event = field(default_factory=asyncio.Event)
+    capacity: Capacity = field(default=CAPACITY)
     model: Model = field(init=False)
 
     async def start(self) -> None:
@@ -142,9 +144,19 @@ class ScriptedLanguageEngine(_Scripted):
                 async for step in self._steps(request, reply):
                     yield step
             else:
-                yield _joined([step async for step in self._steps(request, reply)])
+                yield await self._joined(request, reply)
         finally:
             self.running -= 1
+
+    async def _joined(self, request: GenerationRequest, reply: Reply) -> GenerationStep:
+        steps: list[GenerationStep] = []
+        try:
+            async for step in self._steps(request, reply):
+                steps.append(step)  # noqa: PERF401
+        except BaseException:
+            request.unseen(len(steps))
+            raise
+        return _joined(steps)
 
     async def _steps(self, request: GenerationRequest, reply: Reply) -> AsyncGenerator[GenerationStep, None]:
         speech = _Speech(self.renderer.tokenizer, request)

@@ -43,8 +43,10 @@ class Chat:
     ) -> AsyncGenerator[Event, None]:
         _note_tool_metadata(request, call)
         engine = self._registry.language_engine(request.model_id)
+        admission = self._registry.admission(engine)
+        admission.check(call.identity)
         plan = (await draft_chat(request, engine, self._compile_check)).plan()
-        async with aclosing(generate(engine, plan, call, incremental=incremental)) as events:
+        async with aclosing(generate(engine, admission, plan, call, incremental=incremental)) as events:
             async for event in events:
                 yield event
 

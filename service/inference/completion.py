@@ -37,7 +37,9 @@ class Completion:
         self, request: CompletionRequest, call: Call, *, incremental: bool
     ) -> AsyncGenerator[Event, None]:
         engine = self._registry.language_engine(request.model_id)
+        admission = self._registry.admission(engine)
+        admission.check(call.identity)
         plan = (await draft_completion(request, engine, self._compile_check)).plan()
-        async with aclosing(generate(engine, plan, call, incremental=incremental)) as events:
+        async with aclosing(generate(engine, admission, plan, call, incremental=incremental)) as events:
             async for event in events:
                 yield event

@@ -37,11 +37,15 @@ class Embeddings:
 
     async def embed(self, request: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
         engine = self._registry.embedding_engine(request.model_id)
+        admission = self._registry.admission(engine)
+        admission.check(call.identity)
         _check(request, engine.model)
         inputs = await asyncio.to_thread(_tokenize, request, engine)
-        call.prompt_tokens = sum(len(i.token_ids) for i in inputs)
-        queued_s = call.elapsed_s()
-        vectors = await _embed_all(engine, inputs, request.output_dimension)
+        tokens = sum(len(i.token_ids) for i in inputs)
+        async with admission.place(call.identity, tokens, call.remaining_s()) as place:
+            call.prompt_tokens = place.used = tokens
+            queued_s = call.elapsed_s()
+            vectors = await _embed_all(engine, inputs, request.output_dimension)
         return EmbeddingsResponse(
             embeddings=[_embedding(*pair) for pair in zip(inputs, vectors, strict=True)],
             usage=Usage(prompt_tokens=call.prompt_tokens, cached_tokens=0, completion_tokens=0),

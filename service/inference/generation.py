@@ -4,8 +4,9 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from service.api.content import ContentDelta, TextDelta, ToolCallDelta
@@ -15,8 +16,9 @@ from service.api.response_format import ConstraintOutcome
 from service.api.sampling import TokenLogProbs
 from service.api.tools import ToolCall
 from service.api.usage import MetricEvent, Timings, Usage
+from service.engines.admission import Admission
 from service.engines.base import Finish, FinishReason, GenerationRequest, GenerationStep, LanguageEngine
-from service.errors import InternalError
+from service.errors import DeadlineExceeded, InternalError
 from service.inference.logprobs import LogprobAligner
 from service.inference.planning import GenerationPlan
 from service.inference.reading import AnswerReader
@@ -24,12 +26,31 @@ from service.telemetry.calls import Call
 
 
 async def generate(
-    engine: LanguageEngine, plan: GenerationPlan, call: Call, *, incremental: bool
+    engine: LanguageEngine, admission: Admission, plan: GenerationPlan, call: Call, *, incremental: bool
 ) -> AsyncGenerator[Event, None]:
     """The events of an answer: a Start, Progress as text comes, exactly one Complete.
 
-    With `incremental` false the engine reports once, at the end. Closing the generator frees the engine.
+    Waits for a place first. With `incremental` false the engine reports once, at the end. Closing the generator frees
+    the engine and the place.
     """
+    first_token = FirstToken(plan.first_token_timeout, call)
+    with first_token.in_time():
+        async with (
+            first_token.limit,
+            admission.place(call.identity, plan.tokens, first_token.patience_s) as place,
+            aclosing(_answer(engine, plan, call, incremental=incremental)) as events,
+        ):
+            try:
+                async for event in events:
+                    first_token.limit.reschedule(None)
+                    yield event
+            finally:
+                place.used = call.prompt_tokens + call.completion_tokens
+
+
+async def _answer(
+    engine: LanguageEngine, plan: GenerationPlan, call: Call, *, incremental: bool
+) -> AsyncGenerator[Event, None]:
     request = GenerationRequest(
         # Not the caller's id: two calls may carry the same.
         request_id=uuid.uuid4().hex,
@@ -38,6 +59,7 @@ async def generate(
         constraint=plan.constraint,
         incremental=incremental,
         show_control_tokens=plan.show_control_tokens,
+        unseen=call.count_completion,
     )
     answer = AnswerInProgress(engine, plan, call)
     finish: Finish | None = None
@@ -53,6 +75,26 @@ async def generate(
     # In a thread: it may have to read a long text, and to match a caller's pattern.
     outcome = await asyncio.to_thread(answer.judge, finish) if plan.text_format else None
     yield answer.complete(finish, outcome)
+
+
+class FirstToken:
+    """How long the first token may take, by the request's own limit and by the call's deadline."""
+
+    def __init__(self, timeout: timedelta | None, call: Call) -> None:
+        self._timeout = timeout
+        left_s = None if timeout is None else timeout.total_seconds() - call.elapsed_s()
+        self.limit = asyncio.timeout(left_s)
+        self.patience_s = min((s for s in (left_s, call.remaining_s()) if s is not None), default=None)
+
+    @contextmanager
+    def in_time(self) -> Iterator[None]:
+        """Raises DeadlineExceeded when the limit has passed."""
+        try:
+            yield
+        except TimeoutError:
+            if not self.limit.expired():
+                raise
+            raise DeadlineExceeded(f"The first token took longer than {self._timeout}.") from None
 
 
 class AnswerInProgress:
@@ -75,7 +117,7 @@ class AnswerInProgress:
     def take(self, step: GenerationStep) -> Iterator[Event]:
         if self._sequence == 0:
             yield self._start(step)
-        self._call.completion_tokens += step.tokens
+        self._call.count_completion(step.tokens)
         if self._plan.sampling.logprobs is not None:
             self._aligner.generated(_of_answer(step))
             self._logprobs += self._aligner.delivered(step.text)

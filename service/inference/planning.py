@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 
 from service.api.chat import ChatCompletionRequest
@@ -36,6 +37,9 @@ class GenerationPlan:
     """What the answer's text is judged by, unless it is calls instead."""
     tool_use: ToolUse = NO_TOOLS
     show_control_tokens: bool = False
+    tokens: int = 0
+    """What it takes of an engine's room: its prompt, and the most that may be generated where the request says so."""
+    first_token_timeout: timedelta | None = None
 
 
 @dataclass(slots=True)
@@ -50,6 +54,9 @@ class Draft:
     constraint: Constraint | None = None
     text_format: AnswerFormat | None = None
     tool_use: ToolUse = NO_TOOLS
+    is_bounded: bool = False
+    """Whether the request says how much may be generated at most."""
+    first_token_timeout: timedelta | None = None
 
     def plan(self) -> GenerationPlan:
         """Raises what is wrong with the request."""
@@ -57,7 +64,16 @@ class Draft:
         assert self.prompt is not None
         assert self.sampling is not None
         tagged = self.engine.renderer.tags_calls(self.tool_use)
-        return GenerationPlan(self.prompt, self.sampling, self.constraint, self.text_format, self.tool_use, tagged)
+        return GenerationPlan(
+            self.prompt,
+            self.sampling,
+            self.constraint,
+            self.text_format,
+            self.tool_use,
+            tagged,
+            tokens=len(self.prompt.token_ids) + (self.sampling.max_tokens if self.is_bounded else 0),
+            first_token_timeout=self.first_token_timeout,
+        )
 
     async def use_tools(self, request: ChatCompletionRequest) -> None:
         limits = self.engine.model.limits
@@ -77,6 +93,7 @@ class Draft:
             # Too long a prompt is told already; it is not to blame the budget too.
             prompt_tokens = min(len(self.prompt.token_ids), bounds.context_length - 1) if self.prompt else 0
             self.sampling = plan_sampling(params, logprobs, prompt_tokens, bounds)
+            self.is_bounded = params is not None and bool(params.max_tokens)
 
     async def _rendered(self, blamed: str, text: str, render: Callable[[], Prompt]) -> Prompt:
         """Off the event loop where it takes a while. Refuses hopelessly long texts early."""
@@ -99,7 +116,7 @@ class Draft:
 
 async def draft_chat(request: ChatCompletionRequest, engine: LanguageEngine, compile_check: CompileCheck) -> Draft:
     """What is wrong with the request is in the draft. Raises Overloaded where there was no time to find it out."""
-    draft = Draft(engine, compile_check)
+    draft = Draft(engine, compile_check, first_token_timeout=request.first_token_timeout)
     await draft.use_tools(request)
     with draft.findings.noting():
         _check_length(request, engine.model.limits.max_messages)
@@ -115,7 +132,7 @@ async def draft_chat(request: ChatCompletionRequest, engine: LanguageEngine, com
 
 async def draft_completion(request: CompletionRequest, engine: LanguageEngine, compile_check: CompileCheck) -> Draft:
     """What is wrong with the request is in the draft. Raises Overloaded where there was no time to find it out."""
-    draft = Draft(engine, compile_check)
+    draft = Draft(engine, compile_check, first_token_timeout=request.first_token_timeout)
     with draft.findings.noting():
         text = text_of(request.content, "content")
         if not text:

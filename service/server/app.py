@@ -63,7 +63,7 @@ async def assemble(
         interceptors=[CallInterceptor(SERVICE_NAMES, in_flight, settings.limits.max_request_bytes)],
         options=_channel_options(settings),
     )
-    add_servicers(server, Registry(engines), compile_check)
+    add_servicers(server, Registry(engines, settings.models), compile_check)
     await health.add_to(server)
     if settings.server.reflection:
         reflection.enable_server_reflection((*SERVICE_NAMES, HEALTH_NAME, reflection.SERVICE_NAME), server)

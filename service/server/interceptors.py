@@ -14,14 +14,26 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
-from service.errors import InferwireError, InternalError, MalformedMessage, MessageTooLarge, RequestError
+from service.api.usage import Usage
+from service.errors import (
+    DeadlineExceeded,
+    InferwireError,
+    InternalError,
+    MalformedMessage,
+    MessageTooLarge,
+    RequestError,
+)
 from service.telemetry.calls import Call, begin_call, call_span
 from service.wire.fields import refuse_unknown_fields
 from service.wire.status import status_code, status_from_error
+from service.wire.usage import usage_to_metadata
 
 logger = logging.getLogger(__name__)
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+# The share of the time that a call has, and the most of it, that is kept for sending its end.
+DEADLINE_MARGIN, DEADLINE_MARGIN_S = 0.1, 0.05
+
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
@@ -121,7 +133,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         with call_span(method, metadata):
-            async with self._counted(begin_call(method, metadata), context):
+            call = begin_call(method, metadata, context.time_remaining())
+            async with self._counted(call, context), _in_time(call):
                 yield
 
     @asynccontextmanager
@@ -145,6 +158,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         await _end(context, call, error)
 
 
+@asynccontextmanager
+async def _in_time(call: Call) -> AsyncIterator[None]:
+    """Ends the call shortly before its caller stops waiting: what it has cost arrives while somebody listens."""
+    left_s = call.remaining_s()
+    limit = asyncio.timeout(None if left_s is None else left_s - min(DEADLINE_MARGIN_S, left_s * DEADLINE_MARGIN))
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlineExceeded("The deadline of the call passed before it was done.") from None
+
+
 def _log(call: Call, code: grpc.StatusCode) -> None:
     fields = {
         "method": call.method,
@@ -159,11 +186,7 @@ def _log(call: Call, code: grpc.StatusCode) -> None:
 
 async def _end(context: Context, call: Call, error: InferwireError | None) -> None:
     """Sends the usage, and the status of a failed call."""
-    usage = [
-        ("inferwire-prompt-tokens", str(call.prompt_tokens)),
-        ("inferwire-cached-tokens", str(call.cached_tokens)),
-        ("inferwire-completion-tokens", str(call.completion_tokens)),
-    ]
+    usage = usage_to_metadata(Usage(call.prompt_tokens, call.cached_tokens, call.completion_tokens))
     if error is None:
         context.set_trailing_metadata(usage)
         return

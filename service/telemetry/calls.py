@@ -39,6 +39,9 @@ class Call:
     request_id: str
     trace_id: str = ""
     span_id: str = ""
+    identity: str = "anonymous"
+    deadline: float | None = None
+    """When the caller stops waiting, on the clock of `arrived`."""
     arrived: float = field(default_factory=time.monotonic)
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -52,8 +55,15 @@ class Call:
         attributes = {"call_id": call_id, "tool_name": tool_name, "metadata": json.dumps(metadata, ensure_ascii=False)}
         get_current_span().add_event("tool_response", attributes)
 
+    def count_completion(self, tokens: int) -> None:
+        self.completion_tokens += tokens
+
     def elapsed_s(self) -> float:
         return time.monotonic() - self.arrived
+
+    def remaining_s(self) -> float | None:
+        """Until the deadline, if there is one."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
 
 
 _current: ContextVar[Call | None] = ContextVar("call", default=None)
@@ -70,12 +80,13 @@ def call_span(method: str, metadata: Mapping[str, str]) -> AbstractContextManage
     )
 
 
-def begin_call(method: str, metadata: Mapping[str, str]) -> Call:
-    """The call's identity: its request id, from the caller or made here, and its place in a trace."""
+def begin_call(method: str, metadata: Mapping[str, str], left_s: float | None = None) -> Call:
+    """The call's identity: its request id, from the caller or made here, its place in a trace, its deadline."""
     given = metadata.get(REQUEST_ID_KEY, "")
     request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     trace_id, span_id = _trace_ids(metadata)
     call = Call(method, request_id, trace_id, span_id)
+    call.deadline = None if left_s is None else call.arrived + left_s
     _current.set(call)
     return call
 

@@ -2,6 +2,8 @@
 
 from typing import Any, assert_never
 
+from google.protobuf.duration_pb2 import Duration
+
 from inferwire.v1 import chat_pb2 as pb
 from inferwire.v1 import content_pb2, messages_pb2
 from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
@@ -34,6 +36,7 @@ from service.wire.tools import (
 from service.wire.usage import (
     metric_to_proto,
     metrics_from_proto,
+    timedelta_to_proto,
     timings_from_proto,
     timings_to_proto,
     usage_from_proto,
@@ -57,6 +60,7 @@ def chat_request_from_proto(message: pb.ChatCompletionRequest) -> ChatCompletion
             tool_config=lambda: maybe(message, "tool_config", tool_config_from_proto),
             response_format=lambda: maybe(message, "response_format", response_format_from_proto),
             logprobs=lambda: maybe(message, "logprobs", log_prob_config_from_proto),
+            first_token_timeout=lambda: maybe(message, "first_token_timeout", Duration.ToTimedelta),
         ),
     )
 
@@ -71,6 +75,7 @@ def chat_request_to_proto(request: ChatCompletionRequest) -> pb.ChatCompletionRe
         tool_config=given(tool_config_to_proto, request.tool_config),
         response_format=response_format,
         logprobs=given(log_prob_config_to_proto, request.logprobs),
+        first_token_timeout=given(timedelta_to_proto, request.first_token_timeout),
     )
 
 

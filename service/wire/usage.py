@@ -1,6 +1,7 @@
 """Usage, timings and metrics."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -41,6 +42,10 @@ def seconds_from_proto(message: Duration) -> float:
 def seconds_to_proto(seconds: float) -> Duration:
     whole, nanos = divmod(round(seconds * NANOS), NANOS)
     return Duration(seconds=whole, nanos=nanos)
+
+
+def timedelta_to_proto(delta: timedelta) -> Duration:
+    return seconds_to_proto(delta.total_seconds())
 
 
 def timings_from_proto(message: pb.Timings) -> Timings:

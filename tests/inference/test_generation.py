@@ -16,6 +16,7 @@ from service.api.sampling import LogProbConfig, SamplingParams
 from service.decoding.constraint import answer_format_of
 from service.decoding.plan import plan_sampling
 from service.engines.base import GenerationRequest, GenerationStep
+from service.engines.registry import Registry
 from service.engines.scripted import Reply, ScriptedLanguageEngine
 from service.errors import EngineFailed, InternalError
 from service.inference.generation import WholeAnswer, collect, generate
@@ -38,13 +39,19 @@ def plan(
     return GenerationPlan(prompt, sampling, constraint.constraint if constraint else None, constraint)
 
 
+def generated(
+    engine: ScriptedLanguageEngine, plan: GenerationPlan, call: Call, *, incremental: bool
+) -> AsyncGenerator[Event, None]:
+    return generate(engine, Registry([engine]).admission(engine), plan, call, incremental=incremental)
+
+
 async def events(engine: ScriptedLanguageEngine, call: Call, **params: Any) -> list[Event]:
-    async with aclosing(generate(engine, plan(engine, **params), call, incremental=True)) as answer:
+    async with aclosing(generated(engine, plan(engine, **params), call, incremental=True)) as answer:
         return [event async for event in answer]
 
 
 async def whole(engine: ScriptedLanguageEngine, call: Call, **params: Any) -> WholeAnswer:
-    async with aclosing(generate(engine, plan(engine, **params), call, incremental=False)) as answer:
+    async with aclosing(generated(engine, plan(engine, **params), call, incremental=False)) as answer:
         return await collect(answer)
 
 
@@ -198,16 +205,19 @@ async def test_without_being_asked_for_there_are_none(language: Language, call: 
 
 async def test_closing_an_answer_frees_the_engine(language: Language, call: Call) -> None:
     engine = await language(LONG)
-    async with aclosing(generate(engine, plan(engine), call, incremental=True)) as answer:
+    async with aclosing(generated(engine, plan(engine), call, incremental=True)) as answer:
         await anext(answer)
         assert engine.running == 1
     assert engine.running == 0
 
 
-async def test_an_engine_that_fails_ends_the_answer_with_what_it_had_cost(language: Language, call: Call) -> None:
+@pytest.mark.parametrize("answered", [events, whole], ids=["streamed", "unary"])
+async def test_an_engine_that_fails_ends_the_answer_with_what_it_had_cost(
+    language: Language, call: Call, answered: Any
+) -> None:
     engine = await language(Reply("abcdef", fail_after=3))
     with pytest.raises(EngineFailed):
-        await events(engine, call)
+        await answered(engine, call)
     assert (call.prompt_tokens, call.completion_tokens, engine.running) == (4, 3, 0)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2 as details_pb
@@ -19,7 +20,7 @@ from service.engines.scripted import Reply, ScriptedEmbeddingEngine, ScriptedLan
 from service.server.app import assemble
 from service.server.lifecycle import Lifecycle
 from service.server.progress import SilentProgress
-from service.settings import LimitSettings, ServerSettings, Settings
+from service.settings import AdmissionSettings, LimitSettings, ModelSettings, ServerSettings, Settings
 from tests.decoding.tried import TriedHere
 
 LLM, EMBEDDER = "llm", "embedder"
@@ -61,16 +62,16 @@ class Running:
     async def exit_code(self) -> int:
         return await asyncio.wait_for(self.finished, PATIENCE_S)
 
-    def call(self, name: str, request: Any, **metadata: str) -> Any:
+    def call(self, name: str, request: Any, timeout_s: float = PATIENCE_S, **metadata: str) -> Any:
         """A call under way; `request` is a message, or bytes to send as they are."""
-        return call(self.channel, name, request, **metadata)
+        return call(self.channel, name, request, timeout_s, **metadata)
 
-    async def answers(self, name: str, request: Any, **metadata: str) -> list[Any]:
-        return await answers(self.call(name, request, **metadata))
+    async def answers(self, name: str, request: Any, timeout_s: float = PATIENCE_S, **metadata: str) -> list[Any]:
+        return await answers(self.call(name, request, timeout_s, **metadata))
 
-    async def failure(self, name: str, request: Any, **metadata: str) -> "Failure":
+    async def failure(self, name: str, request: Any, timeout_s: float = PATIENCE_S, **metadata: str) -> "Failure":
         try:
-            await self.answers(name, request, **metadata)
+            await self.answers(name, request, timeout_s, **metadata)
         except grpc.aio.AioRpcError as error:
             return Failure.of(error)
         raise AssertionError(f"{name} succeeded")
@@ -78,9 +79,17 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    *engines: Engine, wait: bool = True, compile_check: CompileCheck | None = None, **server: Any
+    *engines: Engine,
+    wait: bool = True,
+    compile_check: CompileCheck | None = None,
+    admission: AdmissionSettings | None = None,
+    **server: Any,
 ) -> AsyncIterator[Running]:
-    settings = Settings(server=ServerSettings(**{"address": "127.0.0.1:0", "grace_s": 5, **server}), limits=LIMITS)
+    settings = Settings(
+        server=ServerSettings(**{"address": "127.0.0.1:0", "grace_s": 5, **server}),
+        limits=LIMITS,
+        models=[ModelSettings(path=e.identifier, admission=admission or AdmissionSettings()) for e in engines],
+    )
     ready, told = asyncio.Event(), []
 
     def on_ready(address: str) -> None:
@@ -100,7 +109,7 @@ async def running(
             await finished
 
 
-def call(channel: grpc.aio.Channel, name: str, request: Any, **metadata: str) -> Any:
+def call(channel: grpc.aio.Channel, name: str, request: Any, timeout_s: float = PATIENCE_S, **metadata: str) -> Any:
     method = METHODS[name]
     reply = GetMessageClass(method.output_type)
     raw = request if isinstance(request, bytes) else request.SerializeToString()
@@ -112,7 +121,7 @@ def call(channel: grpc.aio.Channel, name: str, request: Any, **metadata: str) ->
         (True, True): channel.stream_stream,
     }
     multi = kinds[(method.client_streaming, method.server_streaming)](path, None, reply.FromString)
-    return multi([raw] if method.client_streaming else raw, metadata=given, timeout=PATIENCE_S)
+    return multi([raw] if method.client_streaming else raw, metadata=given, timeout=timeout_s)
 
 
 async def answers(under_way: Any) -> list[Any]:
@@ -159,6 +168,16 @@ class Failure:
     @property
     def facts(self) -> dict[str, str]:
         return dict(self.detail(details_pb.ErrorInfo).metadata)
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """From the details; the pushback trailer says the same."""
+        info = self.detail(details_pb.RetryInfo)
+        if info is None:
+            return None
+        delay = info.retry_delay.ToNanoseconds() / 1e9
+        assert float(self.trailing["grpc-retry-pushback-ms"]) == pytest.approx(delay * 1000, abs=1)
+        return float(delay)
 
     @property
     def fields(self) -> list[str]:

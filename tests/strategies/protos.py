@@ -6,6 +6,7 @@ whatever protobuf can carry, wrong numbers and missing parts included.
 
 import math
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -57,6 +58,8 @@ LIMITS: dict[str, SearchStrategy[Any]] = {
     "ChoiceResponseFormat.choices": shapes.words,
     "CompletionRequest.model_id": shapes.words,
     "EmbeddingsRequest.model_id": shapes.words,
+    "ChatCompletionRequest.first_token_timeout": shapes.timeouts.map(lambda delta: _duration(delta)),
+    "CompletionRequest.first_token_timeout": shapes.timeouts.map(lambda delta: _duration(delta)),
     "EmbeddingsRequest.output_dimension": st.integers(1, shapes.INT32_MAX),
     "GrammarResponseFormat.ebnf": shapes.words,
     "ImageBytes.data": st.binary(min_size=1, max_size=20),
@@ -126,6 +129,12 @@ def any_message(descriptor: Descriptor) -> SearchStrategy[Any]:
     if descriptor.full_name in WELL_KNOWN:
         return WELL_KNOWN[descriptor.full_name] | WILD.get(descriptor.full_name, st.nothing())
     return _messages(descriptor, _any_value, lambda _: False)
+
+
+def _duration(delta: timedelta) -> Duration:
+    duration = Duration()
+    duration.FromTimedelta(delta)
+    return duration
 
 
 def own_oneof(field: FieldDescriptor) -> OneofDescriptor | None:

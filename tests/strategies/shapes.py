@@ -4,6 +4,7 @@ Numbers are ones that protobuf can hold: 32-bit floats, integers of the field's 
 (spans) and microseconds (points). What a converter changes on purpose is left out here and has a test of its own.
 """
 
+from datetime import timedelta
 from typing import TypeVar
 
 from hypothesis import strategies as st
@@ -258,6 +259,7 @@ metric_events = st.builds(
 )
 metrics = some(metric_events)
 
+timeouts = st.timedeltas(timedelta(microseconds=1), timedelta(days=10))
 chat_requests = st.builds(
     ChatCompletionRequest,
     model_id=words,
@@ -267,6 +269,7 @@ chat_requests = st.builds(
     tool_config=maybe(tool_configs),
     response_format=maybe(response_formats),
     logprobs=maybe(log_prob_configs),
+    first_token_timeout=maybe(timeouts),
 )
 chat_responses = st.builds(
     ChatCompletionResponse,
@@ -287,6 +290,7 @@ completion_requests = st.builds(
     sampling_params=maybe(sampling_params),
     response_format=maybe(response_formats),
     logprobs=maybe(log_prob_configs),
+    first_token_timeout=maybe(timeouts),
 )
 completion_responses = st.builds(
     CompletionResponse,

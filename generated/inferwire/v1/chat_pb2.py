@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from inferwire.v1 import content_pb2 as inferwire_dot_v1_dot_content__pb2
 from inferwire.v1 import messages_pb2 as inferwire_dot_v1_dot_messages__pb2
 from inferwire.v1 import response_format_pb2 as inferwire_dot_v1_dot_response__format__pb2
@@ -30,7 +31,7 @@ from inferwire.v1 import tools_pb2 as inferwire_dot_v1_dot_tools__pb2
 from inferwire.v1 import usage_pb2 as inferwire_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17inferwire/v1/chat.proto\x12\x0cinferwire.v1\x1a\x1ainferwire/v1/content.proto\x1a\x1binferwire/v1/messages.proto\x1a\"inferwire/v1/response_format.proto\x1a\x1binferwire/v1/sampling.proto\x1a\x18inferwire/v1/tools.proto\x1a\x18inferwire/v1/usage.proto\"\xa4\x03\n\x15\x43hatCompletionRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\'\n\x08messages\x18\x02 \x03(\x0b\x32\x15.inferwire.v1.Message\x12:\n\x0fsampling_params\x18\x03 \x01(\x0b\x32\x1c.inferwire.v1.SamplingParamsH\x00\x88\x01\x01\x12+\n\x05tools\x18\x04 \x03(\x0b\x32\x1c.inferwire.v1.ToolDefinition\x12\x32\n\x0btool_config\x18\x05 \x01(\x0b\x32\x18.inferwire.v1.ToolConfigH\x01\x88\x01\x01\x12:\n\x0fresponse_format\x18\x06 \x01(\x0b\x32\x1c.inferwire.v1.ResponseFormatH\x02\x88\x01\x01\x12\x32\n\x08logprobs\x18\x07 \x01(\x0b\x32\x1b.inferwire.v1.LogProbConfigH\x03\x88\x01\x01\x42\x12\n\x10_sampling_paramsB\x0e\n\x0c_tool_configB\x12\n\x10_response_formatB\x0b\n\t_logprobs\"\x89\x03\n\x16\x43hatCompletionResponse\x12;\n\x12\x63ompletion_message\x18\x01 \x01(\x0b\x32\x1f.inferwire.v1.CompletionMessage\x12-\n\x08logprobs\x18\x02 \x03(\x0b\x32\x1b.inferwire.v1.TokenLogProbs\x12*\n\x07metrics\x18\x03 \x03(\x0b\x32\x19.inferwire.v1.MetricEvent\x12\"\n\x05usage\x18\x04 \x01(\x0b\x32\x13.inferwire.v1.Usage\x12&\n\x07timings\x18\x05 \x01(\x0b\x32\x15.inferwire.v1.Timings\x12;\n\x12\x63onstraint_outcome\x18\x06 \x01(\x0e\x32\x1f.inferwire.v1.ConstraintOutcome\x12\x10\n\x08model_id\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x18\n\x0bstop_string\x18\t \x01(\tH\x00\x88\x01\x01\x42\x0e\n\x0c_stop_string\"\xdb\x01\n\x1b\x43hatCompletionResponseEvent\x12\x33\n\nevent_type\x18\x01 \x01(\x0e\x32\x1f.inferwire.v1.ResponseEventType\x12)\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x1a.inferwire.v1.ContentDelta\x12-\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1b.inferwire.v1.TokenLogProbs\x12-\n\x0bstop_reason\x18\x04 \x01(\x0e\x32\x18.inferwire.v1.StopReason\"\x94\x03\n!ChatCompletionResponseStreamChunk\x12\x38\n\x05\x65vent\x18\x01 \x01(\x0b\x32).inferwire.v1.ChatCompletionResponseEvent\x12*\n\x07metrics\x18\x02 \x03(\x0b\x32\x19.inferwire.v1.MetricEvent\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\'\n\x05usage\x18\x04 \x01(\x0b\x32\x13.inferwire.v1.UsageH\x00\x88\x01\x01\x12+\n\x07timings\x18\x05 \x01(\x0b\x32\x15.inferwire.v1.TimingsH\x01\x88\x01\x01\x12;\n\x12\x63onstraint_outcome\x18\x06 \x01(\x0e\x32\x1f.inferwire.v1.ConstraintOutcome\x12\x10\n\x08model_id\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x18\n\x0bstop_string\x18\t \x01(\tH\x02\x88\x01\x01\x42\x08\n\x06_usageB\n\n\x08_timingsB\x0e\n\x0c_stop_string*\x9b\x01\n\x11ResponseEventType\x12#\n\x1fRESPONSE_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x1d\n\x19RESPONSE_EVENT_TYPE_START\x10\x01\x12 \n\x1cRESPONSE_EVENT_TYPE_COMPLETE\x10\x02\x12 \n\x1cRESPONSE_EVENT_TYPE_PROGRESS\x10\x03\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17inferwire/v1/chat.proto\x12\x0cinferwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ainferwire/v1/content.proto\x1a\x1binferwire/v1/messages.proto\x1a\"inferwire/v1/response_format.proto\x1a\x1binferwire/v1/sampling.proto\x1a\x18inferwire/v1/tools.proto\x1a\x18inferwire/v1/usage.proto\"\xf9\x03\n\x15\x43hatCompletionRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\'\n\x08messages\x18\x02 \x03(\x0b\x32\x15.inferwire.v1.Message\x12:\n\x0fsampling_params\x18\x03 \x01(\x0b\x32\x1c.inferwire.v1.SamplingParamsH\x00\x88\x01\x01\x12+\n\x05tools\x18\x04 \x03(\x0b\x32\x1c.inferwire.v1.ToolDefinition\x12\x32\n\x0btool_config\x18\x05 \x01(\x0b\x32\x18.inferwire.v1.ToolConfigH\x01\x88\x01\x01\x12:\n\x0fresponse_format\x18\x06 \x01(\x0b\x32\x1c.inferwire.v1.ResponseFormatH\x02\x88\x01\x01\x12\x32\n\x08logprobs\x18\x07 \x01(\x0b\x32\x1b.inferwire.v1.LogProbConfigH\x03\x88\x01\x01\x12;\n\x13\x66irst_token_timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationH\x04\x88\x01\x01\x42\x12\n\x10_sampling_paramsB\x0e\n\x0c_tool_configB\x12\n\x10_response_formatB\x0b\n\t_logprobsB\x16\n\x14_first_token_timeout\"\x89\x03\n\x16\x43hatCompletionResponse\x12;\n\x12\x63ompletion_message\x18\x01 \x01(\x0b\x32\x1f.inferwire.v1.CompletionMessage\x12-\n\x08logprobs\x18\x02 \x03(\x0b\x32\x1b.inferwire.v1.TokenLogProbs\x12*\n\x07metrics\x18\x03 \x03(\x0b\x32\x19.inferwire.v1.MetricEvent\x12\"\n\x05usage\x18\x04 \x01(\x0b\x32\x13.inferwire.v1.Usage\x12&\n\x07timings\x18\x05 \x01(\x0b\x32\x15.inferwire.v1.Timings\x12;\n\x12\x63onstraint_outcome\x18\x06 \x01(\x0e\x32\x1f.inferwire.v1.ConstraintOutcome\x12\x10\n\x08model_id\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x18\n\x0bstop_string\x18\t \x01(\tH\x00\x88\x01\x01\x42\x0e\n\x0c_stop_string\"\xdb\x01\n\x1b\x43hatCompletionResponseEvent\x12\x33\n\nevent_type\x18\x01 \x01(\x0e\x32\x1f.inferwire.v1.ResponseEventType\x12)\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x1a.inferwire.v1.ContentDelta\x12-\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1b.inferwire.v1.TokenLogProbs\x12-\n\x0bstop_reason\x18\x04 \x01(\x0e\x32\x18.inferwire.v1.StopReason\"\x94\x03\n!ChatCompletionResponseStreamChunk\x12\x38\n\x05\x65vent\x18\x01 \x01(\x0b\x32).inferwire.v1.ChatCompletionResponseEvent\x12*\n\x07metrics\x18\x02 \x03(\x0b\x32\x19.inferwire.v1.MetricEvent\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\'\n\x05usage\x18\x04 \x01(\x0b\x32\x13.inferwire.v1.UsageH\x00\x88\x01\x01\x12+\n\x07timings\x18\x05 \x01(\x0b\x32\x15.inferwire.v1.TimingsH\x01\x88\x01\x01\x12;\n\x12\x63onstraint_outcome\x18\x06 \x01(\x0e\x32\x1f.inferwire.v1.ConstraintOutcome\x12\x10\n\x08model_id\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x18\n\x0bstop_string\x18\t \x01(\tH\x02\x88\x01\x01\x42\x08\n\x06_usageB\n\n\x08_timingsB\x0e\n\x0c_stop_string*\x9b\x01\n\x11ResponseEventType\x12#\n\x1fRESPONSE_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x1d\n\x19RESPONSE_EVENT_TYPE_START\x10\x01\x12 \n\x1cRESPONSE_EVENT_TYPE_COMPLETE\x10\x02\x12 \n\x1cRESPONSE_EVENT_TYPE_PROGRESS\x10\x03\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,14 +39,14 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferwire.v1.chat_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\030inferwire/v1;inferwirev1'
-  _globals['_RESPONSEEVENTTYPE']._serialized_start=1664
-  _globals['_RESPONSEEVENTTYPE']._serialized_end=1819
-  _globals['_CHATCOMPLETIONREQUEST']._serialized_start=216
-  _globals['_CHATCOMPLETIONREQUEST']._serialized_end=636
-  _globals['_CHATCOMPLETIONRESPONSE']._serialized_start=639
-  _globals['_CHATCOMPLETIONRESPONSE']._serialized_end=1032
-  _globals['_CHATCOMPLETIONRESPONSEEVENT']._serialized_start=1035
-  _globals['_CHATCOMPLETIONRESPONSEEVENT']._serialized_end=1254
-  _globals['_CHATCOMPLETIONRESPONSESTREAMCHUNK']._serialized_start=1257
-  _globals['_CHATCOMPLETIONRESPONSESTREAMCHUNK']._serialized_end=1661
+  _globals['_RESPONSEEVENTTYPE']._serialized_start=1781
+  _globals['_RESPONSEEVENTTYPE']._serialized_end=1936
+  _globals['_CHATCOMPLETIONREQUEST']._serialized_start=248
+  _globals['_CHATCOMPLETIONREQUEST']._serialized_end=753
+  _globals['_CHATCOMPLETIONRESPONSE']._serialized_start=756
+  _globals['_CHATCOMPLETIONRESPONSE']._serialized_end=1149
+  _globals['_CHATCOMPLETIONRESPONSEEVENT']._serialized_start=1152
+  _globals['_CHATCOMPLETIONRESPONSEEVENT']._serialized_end=1371
+  _globals['_CHATCOMPLETIONRESPONSESTREAMCHUNK']._serialized_start=1374
+  _globals['_CHATCOMPLETIONRESPONSESTREAMCHUNK']._serialized_end=1778
 # @@protoc_insertion_point(module_scope)

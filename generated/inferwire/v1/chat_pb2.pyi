@@ -5,6 +5,7 @@ Chat: a conversation in, the next message out."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -70,6 +71,7 @@ class ChatCompletionRequest(_message.Message):
     TOOL_CONFIG_FIELD_NUMBER: _builtins.int
     RESPONSE_FORMAT_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    FIRST_TOKEN_TIMEOUT_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """The identifier of a language model (ListModels). Required."""
     @_builtins.property
@@ -98,6 +100,12 @@ class ChatCompletionRequest(_message.Message):
     def logprobs(self) -> _sampling_pb2.LogProbConfig:
         """Asks for log probabilities of the generated tokens. Unset means none."""
 
+    @_builtins.property
+    def first_token_timeout(self) -> _duration_pb2.Duration:
+        """How long the first token may take, from the arrival of the call, waiting included. Then, or when it is known to take
+        longer, the call ends with DEADLINE_EXCEEDED. Positive. Unset means as long as the call's deadline allows.
+        """
+
     def __init__(
         self,
         *,
@@ -108,11 +116,14 @@ class ChatCompletionRequest(_message.Message):
         tool_config: _tools_pb2.ToolConfig | None = ...,
         response_format: _response_format_pb2.ResponseFormat | None = ...,
         logprobs: _sampling_pb2.LogProbConfig | None = ...,
+        first_token_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs", "_response_format", b"_response_format", "_sampling_params", b"_sampling_params", "_tool_config", b"_tool_config", "logprobs", b"logprobs", "response_format", b"response_format", "sampling_params", b"sampling_params", "tool_config", b"tool_config"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_timeout", b"_first_token_timeout", "_logprobs", b"_logprobs", "_response_format", b"_response_format", "_sampling_params", b"_sampling_params", "_tool_config", b"_tool_config", "first_token_timeout", b"first_token_timeout", "logprobs", b"logprobs", "response_format", b"response_format", "sampling_params", b"sampling_params", "tool_config", b"tool_config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs", "_response_format", b"_response_format", "_sampling_params", b"_sampling_params", "_tool_config", b"_tool_config", "logprobs", b"logprobs", "messages", b"messages", "model_id", b"model_id", "response_format", b"response_format", "sampling_params", b"sampling_params", "tool_config", b"tool_config", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_timeout", b"_first_token_timeout", "_logprobs", b"_logprobs", "_response_format", b"_response_format", "_sampling_params", b"_sampling_params", "_tool_config", b"_tool_config", "first_token_timeout", b"first_token_timeout", "logprobs", b"logprobs", "messages", b"messages", "model_id", b"model_id", "response_format", b"response_format", "sampling_params", b"sampling_params", "tool_config", b"tool_config", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__first_token_timeout: _TypeAlias = _typing.Literal["first_token_timeout"]  # noqa: Y015
+    _WhichOneofArgType__first_token_timeout: _TypeAlias = _typing.Literal["_first_token_timeout", b"_first_token_timeout"]  # noqa: Y015
     _WhichOneofReturnType__logprobs: _TypeAlias = _typing.Literal["logprobs"]  # noqa: Y015
     _WhichOneofArgType__logprobs: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs"]  # noqa: Y015
     _WhichOneofReturnType__response_format: _TypeAlias = _typing.Literal["response_format"]  # noqa: Y015
@@ -121,6 +132,8 @@ class ChatCompletionRequest(_message.Message):
     _WhichOneofArgType__sampling_params: _TypeAlias = _typing.Literal["_sampling_params", b"_sampling_params"]  # noqa: Y015
     _WhichOneofReturnType__tool_config: _TypeAlias = _typing.Literal["tool_config"]  # noqa: Y015
     _WhichOneofArgType__tool_config: _TypeAlias = _typing.Literal["_tool_config", b"_tool_config"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_token_timeout) -> _WhichOneofReturnType__first_token_timeout | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__logprobs) -> _WhichOneofReturnType__logprobs | None: ...
     @_typing.overload

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from inferwire.v1 import chat_pb2 as inferwire_dot_v1_dot_chat__pb2
 from inferwire.v1 import content_pb2 as inferwire_dot_v1_dot_content__pb2
 from inferwire.v1 import messages_pb2 as inferwire_dot_v1_dot_messages__pb2
@@ -30,7 +31,7 @@ from inferwire.v1 import sampling_pb2 as inferwire_dot_v1_dot_sampling__pb2
 from inferwire.v1 import usage_pb2 as inferwire_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dinferwire/v1/completion.proto\x12\x0cinferwire.v1\x1a\x17inferwire/v1/chat.proto\x1a\x1ainferwire/v1/content.proto\x1a\x1binferwire/v1/messages.proto\x1a\"inferwire/v1/response_format.proto\x1a\x1binferwire/v1/sampling.proto\x1a\x18inferwire/v1/usage.proto\"\xb9\x02\n\x11\x43ompletionRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x31\n\x07\x63ontent\x18\x02 \x01(\x0b\x32 .inferwire.v1.InterleavedContent\x12:\n\x0fsampling_params\x18\x03 \x01(\x0b\x32\x1c.inferwire.v1.SamplingParamsH\x00\x88\x01\x01\x12:\n\x0fresponse_format\x18\x04 \x01(\x0b\x32\x1c.inferwire.v1.ResponseFormatH\x01\x88\x01\x01\x12\x32\n\x08logprobs\x18\x05 \x01(\x0b\x32\x1b.inferwire.v1.LogProbConfigH\x02\x88\x01\x01\x42\x12\n\x10_sampling_paramsB\x12\n\x10_response_formatB\x0b\n\t_logprobs\"\x88\x03\n\x12\x43ompletionResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12-\n\x0bstop_reason\x18\x02 \x01(\x0e\x32\x18.inferwire.v1.StopReason\x12-\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1b.inferwire.v1.TokenLogProbs\x12*\n\x07metrics\x18\x04 \x03(\x0b\x32\x19.inferwire.v1.MetricEvent\x12\"\n\x05usage\x18\x05 \x01(\x0b\x32\x13.inferwire.v1.Usage\x12&\n\x07timings\x18\x06 \x01(\x0b\x32\x15.inferwire.v1.Timings\x12;\n\x12\x63onstraint_outcome\x18\x07 \x01(\x0e\x32\x1f.inferwire.v1.ConstraintOutcome\x12\x10\n\x08model_id\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x18\n\x0bstop_string\x18\n \x01(\tH\x00\x88\x01\x01\x42\x0e\n\x0c_stop_string\"\xf8\x03\n\x1d\x43ompletionResponseStreamChunk\x12\r\n\x05\x64\x65lta\x18\x01 \x01(\t\x12-\n\x0bstop_reason\x18\x02 \x01(\x0e\x32\x18.inferwire.v1.StopReason\x12-\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1b.inferwire.v1.TokenLogProbs\x12\x33\n\nevent_type\x18\x04 \x01(\x0e\x32\x1f.inferwire.v1.ResponseEventType\x12\x10\n\x08sequence\x18\x05 \x01(\x03\x12*\n\x07metrics\x18\x06 \x03(\x0b\x32\x19.inferwire.v1.MetricEvent\x12\'\n\x05usage\x18\x07 \x01(\x0b\x32\x13.inferwire.v1.UsageH\x00\x88\x01\x01\x12+\n\x07timings\x18\x08 \x01(\x0b\x32\x15.inferwire.v1.TimingsH\x01\x88\x01\x01\x12;\n\x12\x63onstraint_outcome\x18\t \x01(\x0e\x32\x1f.inferwire.v1.ConstraintOutcome\x12\x10\n\x08model_id\x18\n \x01(\t\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12\x18\n\x0bstop_string\x18\x0c \x01(\tH\x02\x88\x01\x01\x42\x08\n\x06_usageB\n\n\x08_timingsB\x0e\n\x0c_stop_stringB\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dinferwire/v1/completion.proto\x12\x0cinferwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17inferwire/v1/chat.proto\x1a\x1ainferwire/v1/content.proto\x1a\x1binferwire/v1/messages.proto\x1a\"inferwire/v1/response_format.proto\x1a\x1binferwire/v1/sampling.proto\x1a\x18inferwire/v1/usage.proto\"\x8e\x03\n\x11\x43ompletionRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x31\n\x07\x63ontent\x18\x02 \x01(\x0b\x32 .inferwire.v1.InterleavedContent\x12:\n\x0fsampling_params\x18\x03 \x01(\x0b\x32\x1c.inferwire.v1.SamplingParamsH\x00\x88\x01\x01\x12:\n\x0fresponse_format\x18\x04 \x01(\x0b\x32\x1c.inferwire.v1.ResponseFormatH\x01\x88\x01\x01\x12\x32\n\x08logprobs\x18\x05 \x01(\x0b\x32\x1b.inferwire.v1.LogProbConfigH\x02\x88\x01\x01\x12;\n\x13\x66irst_token_timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationH\x03\x88\x01\x01\x42\x12\n\x10_sampling_paramsB\x12\n\x10_response_formatB\x0b\n\t_logprobsB\x16\n\x14_first_token_timeout\"\x88\x03\n\x12\x43ompletionResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12-\n\x0bstop_reason\x18\x02 \x01(\x0e\x32\x18.inferwire.v1.StopReason\x12-\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1b.inferwire.v1.TokenLogProbs\x12*\n\x07metrics\x18\x04 \x03(\x0b\x32\x19.inferwire.v1.MetricEvent\x12\"\n\x05usage\x18\x05 \x01(\x0b\x32\x13.inferwire.v1.Usage\x12&\n\x07timings\x18\x06 \x01(\x0b\x32\x15.inferwire.v1.Timings\x12;\n\x12\x63onstraint_outcome\x18\x07 \x01(\x0e\x32\x1f.inferwire.v1.ConstraintOutcome\x12\x10\n\x08model_id\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x18\n\x0bstop_string\x18\n \x01(\tH\x00\x88\x01\x01\x42\x0e\n\x0c_stop_string\"\xf8\x03\n\x1d\x43ompletionResponseStreamChunk\x12\r\n\x05\x64\x65lta\x18\x01 \x01(\t\x12-\n\x0bstop_reason\x18\x02 \x01(\x0e\x32\x18.inferwire.v1.StopReason\x12-\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1b.inferwire.v1.TokenLogProbs\x12\x33\n\nevent_type\x18\x04 \x01(\x0e\x32\x1f.inferwire.v1.ResponseEventType\x12\x10\n\x08sequence\x18\x05 \x01(\x03\x12*\n\x07metrics\x18\x06 \x03(\x0b\x32\x19.inferwire.v1.MetricEvent\x12\'\n\x05usage\x18\x07 \x01(\x0b\x32\x13.inferwire.v1.UsageH\x00\x88\x01\x01\x12+\n\x07timings\x18\x08 \x01(\x0b\x32\x15.inferwire.v1.TimingsH\x01\x88\x01\x01\x12;\n\x12\x63onstraint_outcome\x18\t \x01(\x0e\x32\x1f.inferwire.v1.ConstraintOutcome\x12\x10\n\x08model_id\x18\n \x01(\t\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12\x18\n\x0bstop_string\x18\x0c \x01(\tH\x02\x88\x01\x01\x42\x08\n\x06_usageB\n\n\x08_timingsB\x0e\n\x0c_stop_stringB\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,10 +39,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferwire.v1.completion_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\030inferwire/v1;inferwirev1'
-  _globals['_COMPLETIONREQUEST']._serialized_start=221
-  _globals['_COMPLETIONREQUEST']._serialized_end=534
-  _globals['_COMPLETIONRESPONSE']._serialized_start=537
-  _globals['_COMPLETIONRESPONSE']._serialized_end=929
-  _globals['_COMPLETIONRESPONSESTREAMCHUNK']._serialized_start=932
-  _globals['_COMPLETIONRESPONSESTREAMCHUNK']._serialized_end=1436
+  _globals['_COMPLETIONREQUEST']._serialized_start=253
+  _globals['_COMPLETIONREQUEST']._serialized_end=651
+  _globals['_COMPLETIONRESPONSE']._serialized_start=654
+  _globals['_COMPLETIONRESPONSE']._serialized_end=1046
+  _globals['_COMPLETIONRESPONSESTREAMCHUNK']._serialized_start=1049
+  _globals['_COMPLETIONRESPONSESTREAMCHUNK']._serialized_end=1553
 # @@protoc_insertion_point(module_scope)

@@ -17,6 +17,8 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from vllm.v1.metrics.loggers import StatLoggerBase
 
+from service.api.models import ModelType
+from service.engines.base import Capacity
 from service.engines.vllm import defaults
 from service.errors import EngineFailed, InferwireError, InternalError, InvalidField
 from service.settings import ModelSettings
@@ -25,6 +27,7 @@ Result = TypeVar("Result")
 
 FAILURE_POLL_S = 0.5
 RETRY_AFTER_FAILURE_S = 5.0
+STEPS_AHEAD = 2
 
 
 class LoadGauge(StatLoggerBase):  # type: ignore[misc]
@@ -70,6 +73,21 @@ class EngineCore:
     @property
     def alive(self) -> bool:
         return self._engine is not None and not self._engine.errored
+
+    @property
+    def capacity(self) -> Capacity:
+        config = self.engine.vllm_config
+        requests, tokens = config.scheduler_config.max_num_seqs, config.scheduler_config.max_num_batched_tokens
+        cache = config.cache_config
+        if self._settings.type is ModelType.LLM and cache.num_gpu_blocks:
+            return Capacity(requests, cache.num_gpu_blocks * cache.block_size)
+        # An embedding model keeps nothing between steps: one step's work, and the next one's ready.
+        return Capacity(requests, STEPS_AHEAD * tokens)
+
+    def generated(self, request_id: str) -> int:
+        """How many tokens there are of a request that isn't finished; `request_id` is vLLM's own."""
+        state = self.engine.output_processor.request_states.get(request_id)
+        return state.detokenizer.num_output_tokens() if state else 0
 
     async def start(self) -> None:
         self._engine = await _in_daemon_thread(self._build)

@@ -9,6 +9,7 @@ from vllm.inputs.engine import tokens_input
 from vllm.pooling_params import PoolingParams
 
 from service.api.models import Model, ModelCapabilities, ModelLimits, ModelState, ModelType
+from service.engines.base import Capacity
 from service.engines.vllm.core import EngineCore, EngineHost, loading, translated
 from service.engines.vllm.language import PROVIDER_ID, WARM_UP_TEXT
 from service.errors import EngineFailed
@@ -39,6 +40,10 @@ class VllmEmbeddingEngine:
     @property
     def ready(self) -> bool:
         return self.core.alive
+
+    @property
+    def capacity(self) -> Capacity:
+        return self.core.capacity
 
     async def start(self) -> None:
         with loading(self.identifier):

@@ -13,7 +13,7 @@ from service.api.response_format import ResponseFormatType
 from service.api.sampling import TokenLogProbs
 from service.api.tools import ToolPromptFormat
 from service.decoding.plan import ModelBounds
-from service.engines.base import Finish, FinishReason, GenerationRequest, GenerationStep
+from service.engines.base import Capacity, Finish, FinishReason, GenerationRequest, GenerationStep
 from service.engines.logprobs import Candidate, position
 from service.engines.vllm.core import RETRY_AFTER_FAILURE_S, EngineCore, EngineHost, loading, translated
 from service.engines.vllm.parameters import sampling_params
@@ -48,6 +48,10 @@ class VllmLanguageEngine:
     @property
     def ready(self) -> bool:
         return self.core.alive
+
+    @property
+    def capacity(self) -> Capacity:
+        return self.core.capacity
 
     async def start(self) -> None:
         with loading(self.identifier):
@@ -86,22 +90,28 @@ class VllmLanguageEngine:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationStep, None]:
         engine = self.core.engine
         prompt = tokens_input(request.prompt.token_ids, prompt=request.prompt.text)
-        finished = False
+        outputs, seen, finished = None, 0, False
         try:
-            async with aclosing(engine.generate(prompt, sampling_params(request), request.request_id)) as outputs:
-                first = True
-                async for output in outputs:
-                    finished = output.finished
-                    yield self._step(request, output, first)
-                    first = False
+            # Not vLLM's generate(): broken off, that one forgets how far it was.
+            outputs = await engine.add_request(request.request_id, prompt, sampling_params(request))
+            first = True
+            while not finished:
+                output: Any = outputs.get_nowait() or await outputs.get()
+                finished = output.finished
+                step = self._step(request, output, first)
+                seen, first = seen + step.tokens, False
+                yield step
         except InferwireError:
             raise
         except Exception as error:
             raise translated(error) from error
         finally:
-            # vLLM forgets to, when the call is cancelled while it is being added to the engine.
-            if not finished and self.core.alive:
-                await asyncio.shield(engine.abort(request.request_id))
+            if not finished:
+                if outputs is not None:
+                    request.unseen(self.core.generated(outputs.request_id) - seen)
+                # Also when the call was cancelled while it was being added to the engine, of which vLLM knows nothing.
+                if self.core.alive:
+                    await asyncio.shield(engine.abort(request.request_id))
 
     def _step(self, request: GenerationRequest, output: Any, first: bool) -> GenerationStep:
         completion = output.outputs[0]

@@ -29,10 +29,37 @@ class Section(BaseModel):
 
 class ServerSettings(Section):
     address: str = Field("127.0.0.1:50051", description="Where to listen: host:port, or unix:path.")
-    grace_s: float = Field(30.0, ge=0, description="Seconds that calls under way may still take after SIGTERM.")
+    drain_window_s: float = Field(
+        5.0, ge=0, description="Seconds after SIGTERM in which new calls are still taken, for balancers to notice."
+    )
+    grace_s: float = Field(30.0, ge=0, description="Seconds that calls under way may still take after that.")
     reflection: bool = Field(True, description="Whether clients may ask for the contract (gRPC reflection).")
     keepalive_min_interval_s: float = Field(
         10.0, ge=0, description="The shortest interval at which clients may send keepalive pings."
+    )
+
+
+class EngineFailurePolicy(StrEnum):
+    RESTART = "restart"
+    EXIT = "exit"
+
+
+class EngineSettings(Section):
+    """What happens when an engine dies or stalls."""
+
+    on_failure: EngineFailurePolicy = Field(
+        EngineFailurePolicy.RESTART,
+        description="`restart` brings the engine back, `exit` ends the server for its supervisor to start again.",
+    )
+    max_restarts: int = Field(3, ge=0, description="The most restarts in a period; then the server exits.")
+    restart_period_s: float = Field(3600.0, gt=0, description="The period that restarts are counted in, in seconds.")
+    restart_backoff_s: float = Field(
+        1.0, ge=0, description="Seconds before the first restart of a period; twice as long before each further one."
+    )
+    stall_timeout_s: float = Field(
+        30.0,
+        gt=0,
+        description="An engine that is silent for so many seconds is ended; its longest step must be shorter.",
     )
 
 
@@ -116,6 +143,7 @@ class Settings(BaseSettings):
 
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
+    engine: EngineSettings = EngineSettings()
     log: LogSettings = LogSettings()
     models: tuple[ModelSettings, ...] = Field((), description="The models to serve.")
 

@@ -113,7 +113,7 @@ def scripted_models() -> list[dict[str, Any]]:
 
 def settings_file(folder: Path, models: Sequence[dict[str, Any]], **settings: Any) -> str:
     """Writes a settings file; the server takes a port that is free."""
-    server = {"address": "127.0.0.1:0", **settings.pop("server", {})}
+    server = {"address": "127.0.0.1:0", "drain_window_s": 0, **settings.pop("server", {})}
     file = folder / "settings.yaml"
     file.write_text(yaml.safe_dump({"server": server, "models": list(models), **settings}))
     return str(file)

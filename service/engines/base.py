@@ -99,6 +99,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def cache_usage(self) -> float:
+        """The share of its cache that is in use, 0 to 1."""
+        ...
+
+    @property
     def capacity(self) -> Capacity:
         """Only once the model was loaded."""
         ...

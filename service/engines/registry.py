@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import cast
 
+from service.api.load import ModelLoad
 from service.api.models import Model, ModelState, ModelType
 from service.engines.admission import Admission, Bounds, Quotas
 from service.engines.base import Capacity, EmbeddingEngine, Engine, LanguageEngine
@@ -46,6 +47,16 @@ class Registry:
             known = Admission(_bounds(settings, engine.capacity), self._quotas)
             self._admissions[engine.identifier] = known
         return known
+
+    def loads(self) -> Sequence[ModelLoad]:
+        """How busy the models are that are loaded."""
+        return [self._load(engine) for engine in self._engines.values() if engine.ready]
+
+    def _load(self, engine: Engine) -> ModelLoad:
+        admission = self.admission(engine)
+        return ModelLoad(
+            engine.identifier, admission.running, admission.queued, engine.cache_usage, admission.queued_tokens
+        )
 
     def _find(self, model_id: str) -> Engine:
         try:

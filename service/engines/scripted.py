@@ -83,11 +83,13 @@ class _Scripted:
     limits: LimitSettings
     ready: bool = False
     failed: asyncio.Event = field(default_factory=asyncio.Event)
+    cache_usage: float = 0.0
     capacity: Capacity = field(default=CAPACITY)
     model: Model = field(init=False)
 
     async def start(self) -> None:
         self.ready = True
+        self.failed.clear()
         self.model = self.model.model_copy(update={"state": ModelState.READY})
 
     async def warm_up(self) -> None: ...

@@ -16,7 +16,7 @@ from service.inference.chat import Chat
 from service.inference.completion import Completion
 from service.inference.embeddings import Embeddings
 from service.inference.preflight import Preflight
-from service.rpc.admin import AdminServicer
+from service.rpc.admin import AdminServicer, Operations
 from service.rpc.inference import InferenceServicer
 from service.rpc.models import ModelServicer
 
@@ -27,7 +27,9 @@ SERVICE_NAMES = tuple(
 )
 
 
-def add_servicers(server: grpc.aio.Server, registry: Registry, compile_check: CompileCheck) -> None:
+def add_servicers(
+    server: grpc.aio.Server, registry: Registry, compile_check: CompileCheck, operations: Operations
+) -> None:
     inference = InferenceServicer(
         Chat(registry, compile_check),
         Completion(registry, compile_check),
@@ -36,4 +38,4 @@ def add_servicers(server: grpc.aio.Server, registry: Registry, compile_check: Co
     )
     inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(inference, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(registry), server)
-    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(), server)
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(operations), server)

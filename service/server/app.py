@@ -13,9 +13,11 @@ from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.engines.registry import Registry
 from service.rpc import SERVICE_NAMES, add_servicers
+from service.server.drain import Drain, DrainTimes
 from service.server.health import Health
 from service.server.interceptors import CallInterceptor, InFlight
 from service.server.lifecycle import Lifecycle
+from service.server.operations import Operations
 from service.server.progress import Progress
 from service.settings import EngineKind, ModelSettings, Settings
 
@@ -58,12 +60,14 @@ async def assemble(
 ) -> Lifecycle:
     """A server of these engines that is bound to its address and not started."""
     in_flight = InFlight()
+    drain = Drain(DrainTimes(settings.server.drain_window_s, settings.server.grace_s))
+    registry = Registry(engines, settings.models)
     health = Health(SERVICE_NAMES)
     server = grpc.aio.server(
         interceptors=[CallInterceptor(SERVICE_NAMES, in_flight, settings.limits.max_request_bytes)],
         options=_channel_options(settings),
     )
-    add_servicers(server, Registry(engines, settings.models), compile_check)
+    add_servicers(server, registry, compile_check, Operations(drain, in_flight, registry))
     await health.add_to(server)
     if settings.server.reflection:
         reflection.enable_server_reflection((*SERVICE_NAMES, HEALTH_NAME, reflection.SERVICE_NAME), server)
@@ -73,8 +77,9 @@ async def assemble(
         engines,
         in_flight,
         compile_check,
+        drain,
+        settings.engine,
         address=_bind(server, settings.server.address),
-        grace_s=settings.server.grace_s,
         progress=progress,
         ready=ready,
     )

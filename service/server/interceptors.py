@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from service.api.usage import Usage
 from service.errors import (
     DeadlineExceeded,
+    Draining,
     InferwireError,
     InternalError,
     MalformedMessage,
@@ -33,26 +34,55 @@ logger = logging.getLogger(__name__)
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 # The share of the time that a call has, and the most of it, that is kept for sending its end.
 DEADLINE_MARGIN, DEADLINE_MARGIN_S = 0.1, 0.05
+# Another server takes the call at once.
+DRAINING_RETRY_S = 0.1
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class InFlight:
-    """Counts the calls under way."""
+    """The calls under way."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self._limits: set[asyncio.Timeout] = set()
         self._none = asyncio.Event()
         self._none.set()
+        self._closed = False
 
-    def enter(self) -> None:
-        self.count += 1
+    @property
+    def count(self) -> int:
+        return len(self._limits)
+
+    def enter(self, limit: asyncio.Timeout) -> None:
+        """`limit` is what the call can be ended by."""
+        self._limits.add(limit)
         self._none.clear()
 
-    def leave(self) -> None:
-        self.count -= 1
-        if self.count == 0:
+    def leave(self, limit: asyncio.Timeout) -> None:
+        self._limits.remove(limit)
+        if not self._limits:
             self._none.set()
+
+    def refuse_new(self) -> None:
+        self._closed = True
+
+    def check_open(self) -> None:
+        """Raises Draining."""
+        if self._closed:
+            raise _draining()
+
+    def end_all(self) -> None:
+        """Ends the calls under way, each with a status that says why."""
+        self._closed = True
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(0)
+
+    def reason_of_end(self) -> InferwireError:
+        """Why a call's limit has expired."""
+        if self._closed:
+            return _draining()
+        return DeadlineExceeded("The deadline of the call passed before it was done.")
 
     async def wait_for_none(self) -> None:
         """Returns when no call is under way, its clean-up included; gRPC itself waits for the answers only."""
@@ -134,12 +164,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         with call_span(method, metadata):
             call = begin_call(method, metadata, context.time_remaining())
-            async with self._counted(call, context), _in_time(call):
+            limit = _limit(call)
+            async with self._counted(call, context, limit), self._in_time(limit):
+                self._in_flight.check_open()
                 yield
 
     @asynccontextmanager
-    async def _counted(self, call: Call, context: Context) -> AsyncIterator[None]:
-        self._in_flight.enter()
+    async def _in_time(self, limit: asyncio.Timeout) -> AsyncIterator[None]:
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise self._in_flight.reason_of_end() from None
+
+    @asynccontextmanager
+    async def _counted(self, call: Call, context: Context, limit: asyncio.Timeout) -> AsyncIterator[None]:
+        self._in_flight.enter(limit)
         error: InferwireError | None = None
         code = grpc.StatusCode.CANCELLED
         try:
@@ -153,23 +195,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             logger.exception("A call failed for an unknown reason", extra={"method": call.method})
             error = InternalError("The server failed. The request id finds the reason in its log.")
         finally:
-            self._in_flight.leave()
+            self._in_flight.leave(limit)
             _log(call, status_code(error) if error else code)
         await _end(context, call, error)
 
 
-@asynccontextmanager
-async def _in_time(call: Call) -> AsyncIterator[None]:
+def _limit(call: Call) -> asyncio.Timeout:
     """Ends the call shortly before its caller stops waiting: what it has cost arrives while somebody listens."""
     left_s = call.remaining_s()
-    limit = asyncio.timeout(None if left_s is None else left_s - min(DEADLINE_MARGIN_S, left_s * DEADLINE_MARGIN))
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise DeadlineExceeded("The deadline of the call passed before it was done.") from None
+    return asyncio.timeout(None if left_s is None else left_s - min(DEADLINE_MARGIN_S, left_s * DEADLINE_MARGIN))
+
+
+def _draining() -> Draining:
+    return Draining("The server is shutting down.", retry_after_s=DRAINING_RETRY_S)
 
 
 def _log(call: Call, code: grpc.StatusCode) -> None:

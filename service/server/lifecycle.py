@@ -1,22 +1,27 @@
 """From the first listen to the last clean-up.
 
-listen -> load and warm up every engine -> SERVING -> (signal, or an engine dies)
-       -> NOT_SERVING -> calls under way finish -> engines stop -> exit code
+listen -> load and warm up every engine -> SERVING <-> an engine is brought back
+       -> (asked to end, or an engine failed for good)
+       -> NOT_SERVING -> new calls are still taken for a while -> calls under way finish -> engines stop -> exit code
 """
 
 import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import grpc
 
 from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.errors import EngineFailed
+from service.server.drain import Drain
 from service.server.health import Health
 from service.server.interceptors import InFlight
 from service.server.progress import Progress
+from service.server.supervision import Supervisor
+from service.settings import EngineSettings
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +42,10 @@ class Lifecycle:
         engines: Sequence[Engine],
         in_flight: InFlight,
         compile_check: CompileCheck,
+        drain: Drain,
+        engine_settings: EngineSettings,
         *,
         address: str,
-        grace_s: float,
         progress: Progress,
         ready: Callable[[str], None],
     ) -> None:
@@ -48,35 +54,34 @@ class Lifecycle:
         self._engines = engines
         self._in_flight = in_flight
         self._compile_check = compile_check
+        self._drain = drain
+        self._supervisors = [Supervisor(engine, engine_settings, progress, self._tell_health) for engine in engines]
         self.address = address
-        self._grace_s = grace_s
-        self._progress = progress
         self._ready = ready
         self.loaded = False
-        self._stop = asyncio.Event()
-        self._hurry = asyncio.Event()
 
     async def run(self) -> int:
-        """Serves until a signal or a dead engine ends it, and returns the exit code."""
+        """Serves until it is asked to end or an engine has failed for good, and returns the exit code."""
         self._listen_to_signals()
         await self._server.start()
         exit_code = await self._serve()
-        await self._shut_down()
+        await self._shut_down(withdraw=exit_code == EXIT_OK and self.loaded)
         return exit_code
 
-    def request_stop(self) -> None:
-        """Begins an orderly stop; asked a second time, it no longer waits for calls under way."""
-        (self._hurry if self._stop.is_set() else self._stop).set()
+    def request_stop(self, window_s: float | None = None) -> None:
+        """Begins an orderly stop; asked a second time, it no longer waits for anything."""
+        self._drain.begin_or_hurry(window_s)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.request_stop)
+        loop.add_signal_handler(signal.SIGTERM, self.request_stop)
+        # A person at the keyboard has no balancer that would have to notice.
+        loop.add_signal_handler(signal.SIGINT, self.request_stop, 0.0)
 
     async def _serve(self) -> int:
-        """Loads and serves: 0 when a stop was asked for, 1 when an engine failed."""
+        """Loads and serves: 0 when an end was asked for, 1 when an engine failed."""
         work = asyncio.create_task(self._load_and_watch())
-        stop = asyncio.create_task(self._stop.wait())
+        stop = asyncio.create_task(self._drain.wait_until_asked())
         await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)
         failed = work.done()
         work.cancel()
@@ -85,7 +90,7 @@ class Lifecycle:
         return EXIT_FAILED if failed else EXIT_OK
 
     async def _load_and_watch(self) -> None:
-        """Returns when something has failed, and has said what."""
+        """Returns when something has failed for good, and has said what."""
         failed = False
         try:
             await self._load_all()
@@ -100,54 +105,59 @@ class Lifecycle:
         if failed:
             return
         self.loaded = True
-        await self._health.set_serving(True)
+        await self._tell_health()
         self._ready(self.address)
         await self._first_failure()
-        logger.error("An engine died")
 
     async def _load_all(self) -> None:
         """All at the same time. When one fails, the others are given up."""
         async with asyncio.TaskGroup() as group:
-            for engine in self._engines:
-                group.create_task(self._load(engine))
+            for supervisor in self._supervisors:
+                group.create_task(supervisor.load())
 
-    async def _load(self, engine: Engine) -> None:
-        await self._step(f"load {engine.identifier}", engine.start)
-        await self._step(f"warm up {engine.identifier}", engine.warm_up)
-
-    async def _step(self, name: str, action: Callable[[], Awaitable[None]]) -> None:
-        self._progress.begin(name)
-        try:
-            await action()
-        except Exception:
-            self._progress.failed(name)
-            raise
-        self._progress.done(name)
+    async def _tell_health(self) -> None:
+        await self._health.set_serving(self.loaded and all(engine.ready for engine in self._engines))
 
     async def _first_failure(self) -> None:
-        watches = [asyncio.create_task(engine.wait_for_failure()) for engine in self._engines]
+        watches = [asyncio.create_task(supervisor.keep_alive()) for supervisor in self._supervisors]
         try:
             await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for watch in watches:
                 watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
 
-    async def _shut_down(self) -> None:
+    async def _shut_down(self, *, withdraw: bool) -> None:
+        """With `withdraw` new calls are still taken for a while, as those who send them don't know yet."""
         logger.info("Stopping", extra={"in_flight": self._in_flight.count})
         await self._health.set_serving(False)
-        finish = asyncio.create_task(self._server.stop(self._grace_s))
-        sooner = [asyncio.create_task(self._hurry.wait()), asyncio.create_task(self._calls_finished())]
-        await asyncio.wait((finish, *sooner), return_when=asyncio.FIRST_COMPLETED)
-        for task in sooner:
-            task.cancel()
+        if withdraw:
+            await self._unless_in_a_hurry(asyncio.sleep(self._drain.times.window_s))
+        # Tells connections to go away. From here on a balanced client is elsewhere: refusing its calls before would
+        # fail those that it has already sent.
+        finish = asyncio.create_task(self._server.stop(self._drain.times.budget_s + LINGER_S))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._drain.times.budget_s):
+                await self._unless_in_a_hurry(self._calls_finished(finish))
+        self._in_flight.end_all()
         if not finish.done():
-            await self._server.stop(0 if self._hurry.is_set() else LINGER_S)
+            await self._server.stop(LINGER_S)
         await finish
         await self._in_flight.wait_for_none()
         await asyncio.gather(self._compile_check.close(), *(engine.stop() for engine in self._engines))
         logger.info("Stopped")
 
-    async def _calls_finished(self) -> None:
+    async def _unless_in_a_hurry(self, waiting: Awaitable[None]) -> None:
+        first = asyncio.ensure_future(waiting)
+        hurry = asyncio.create_task(self._drain.wait_for_hurry())
+        try:
+            await asyncio.wait((first, hurry), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            first.cancel()
+            hurry.cancel()
+
+    async def _calls_finished(self, finish: "asyncio.Task[None]") -> None:
         """Returns when no call of our own services is left: gRPC would also wait for those who watch our health."""
-        await asyncio.sleep(SETTLE_S)  # a call that has just arrived is counted by then
+        settled = asyncio.create_task(asyncio.sleep(SETTLE_S))  # a call that has just arrived is counted by then
+        await asyncio.wait((finish, settled), return_when=asyncio.FIRST_COMPLETED)
         await self._in_flight.wait_for_none()

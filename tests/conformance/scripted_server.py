@@ -11,7 +11,9 @@ from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.engines.registry import Registry
 from service.rpc import SERVICE_NAMES, add_servicers
+from service.server.drain import Drain, DrainTimes
 from service.server.interceptors import CallInterceptor, InFlight
+from service.server.operations import Operations
 from service.settings import LimitSettings
 
 
@@ -37,8 +39,10 @@ async def _start(engines: Sequence[Engine], compile_check: CompileCheck) -> tupl
     for engine in engines:
         await engine.start()
     limit = LimitSettings().max_request_bytes
-    server = grpc.aio.server(interceptors=[CallInterceptor(SERVICE_NAMES, InFlight(), limit)])
-    add_servicers(server, Registry(engines), compile_check)
+    in_flight, registry = InFlight(), Registry(engines)
+    server = grpc.aio.server(interceptors=[CallInterceptor(SERVICE_NAMES, in_flight, limit)])
+    operations = Operations(Drain(DrainTimes(0.0, 0.0)), in_flight, registry)
+    add_servicers(server, registry, compile_check, operations)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     return server, f"127.0.0.1:{port}"

@@ -31,7 +31,6 @@ READ_BY_THE_SERVICER = {
     "ItemError",
     "ListModelsRequest",
     "ListModelsResponse",
-    "ModelLoad",
     "RegisterModelRequest",
     "RegisterModelResponse",
     "StreamEmbeddingsItem",

@@ -20,7 +20,15 @@ from service.engines.scripted import Reply, ScriptedEmbeddingEngine, ScriptedLan
 from service.server.app import assemble
 from service.server.lifecycle import Lifecycle
 from service.server.progress import SilentProgress
-from service.settings import AdmissionSettings, LimitSettings, ModelSettings, ServerSettings, Settings
+from service.settings import (
+    AdmissionSettings,
+    EngineFailurePolicy,
+    EngineSettings,
+    LimitSettings,
+    ModelSettings,
+    ServerSettings,
+    Settings,
+)
 from tests.decoding.tried import TriedHere
 
 LLM, EMBEDDER = "llm", "embedder"
@@ -83,10 +91,12 @@ async def running(
     wait: bool = True,
     compile_check: CompileCheck | None = None,
     admission: AdmissionSettings | None = None,
+    engine: EngineSettings | None = None,
     **server: Any,
 ) -> AsyncIterator[Running]:
     settings = Settings(
-        server=ServerSettings(**{"address": "127.0.0.1:0", "grace_s": 5, **server}),
+        server=ServerSettings(**{"address": "127.0.0.1:0", "grace_s": 5, "drain_window_s": 0, **server}),
+        engine=engine or EngineSettings(on_failure=EngineFailurePolicy.EXIT),
         limits=LIMITS,
         models=[ModelSettings(path=e.identifier, admission=admission or AdmissionSettings()) for e in engines],
     )

@@ -19,6 +19,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "Embeddings": {"model_id": EMBEDDER, "contents": [{"text": "cat"}]},
     "ListModels": {},
     "GetModel": {"model_id": LLM},
+    "GetLoad": {},
 }
 GENERATING = [name for name in REQUESTS if "Completion" in name]
 STREAMS = [name for name in GENERATING if name.startswith("Stream")]

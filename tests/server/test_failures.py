@@ -127,8 +127,14 @@ CASES = [
     Case("Preflight", request("Preflight"), Code.INVALID_ARGUMENT, "INVALID_FIELD", [""]),
     later("RegisterModel", model_id="x"),
     later("UnregisterModel", model_id="x"),
-    later("Drain"),
-    later("GetLoad"),
+    Case("Drain", request("Drain", budget={"seconds": -1}), Code.INVALID_ARGUMENT, "INVALID_FIELD", ["budget"]),
+    Case(
+        "Drain",
+        request("Drain", withdrawal_window={"seconds": -1}),
+        Code.INVALID_ARGUMENT,
+        "INVALID_FIELD",
+        ["withdrawal_window"],
+    ),
 ]
 
 

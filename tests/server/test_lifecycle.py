@@ -10,9 +10,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from inferwire.v1 import models_pb2
 from service.engines.scripted import Reply, ScriptedLanguageEngine
 from service.errors import EngineFailed
-from tests.server.serving import LIMITS, LLM, call, language, request, running
+from service.settings import AdmissionSettings, EngineSettings
+from tests.server.serving import LIMITS, LLM, Running, call, language, request, running
 from tests.server.slow_engines import FailsToLoad, SlowToLoad
 from tests.server.test_calls import GENERATING, STREAMS, ask, event_type_of
 from tests.server.test_cancel import until
@@ -118,6 +120,117 @@ async def test_a_start_can_be_given_up() -> None:
         assert await served.exit_code() == 0
         assert not served.lifecycle.loaded
         assert not served.ready.is_set()
+
+
+RESTARTS = EngineSettings(max_restarts=2, restart_backoff_s=0.01)
+
+
+class ComesBack(ScriptedLanguageEngine):
+    """Fails so many of its starts but the first."""
+
+    def __init__(self, failures: int = 0) -> None:
+        super().__init__(LLM, LIMITS, lambda _: Reply("abc", step_s=0.05))
+        self.starts = 0
+        self.failures = failures
+
+    async def start(self) -> None:
+        self.starts += 1
+        if 1 < self.starts <= 1 + self.failures:
+            raise EngineFailed("The weights are gone.")
+        await super().start()
+
+
+async def health_of(served: Running) -> int:
+    answer = await health_pb2_grpc.HealthStub(served.channel).Check(health_pb2.HealthCheckRequest())
+    return int(answer.status)
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+async def test_an_engine_that_died_is_brought_back(failures: int) -> None:
+    engine = ComesBack(failures)
+    async with running(engine, engine=RESTARTS) as served:
+        engine.die()
+        await until(lambda: engine.starts == 2 + failures and engine.ready)
+        assert (await served.answers("Completion", ask("Completion")))[0].content == "abc"
+        await asyncio.sleep(0.05)
+        assert await health_of(served) == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_meanwhile_health_says_so_and_calls_may_be_retried() -> None:
+    engine = ComesBack()
+    async with running(engine, engine=EngineSettings(restart_backoff_s=60)) as served:
+        engine.die()
+        await asyncio.sleep(0.1)
+        assert await health_of(served) == health_pb2.HealthCheckResponse.NOT_SERVING
+        failure = await served.failure("Completion", ask("Completion"))
+        assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "ENGINE_FAILED")
+        assert failure.retry_after_s
+        [model] = (await served.answers("ListModels", request("ListModels")))[0].models
+        assert model.state == models_pb2.MODEL_STATE_FAILED
+
+
+@pytest.mark.parametrize("failures", [2, 0])
+async def test_an_engine_that_does_not_come_back_or_stay_ends_the_server(failures: int) -> None:
+    engine = ComesBack(failures)
+    async with running(engine, engine=RESTARTS) as served:
+        for _ in range(1 if failures else 3):
+            await until(lambda: engine.ready)
+            engine.die()
+            await asyncio.sleep(0.1)
+        assert await served.exit_code() == 1
+        assert engine.starts == 3
+
+
+async def test_new_calls_are_taken_until_the_window_is_over() -> None:
+    async with running(language(), drain_window_s=1.0) as served:
+        served.stop()
+        await asyncio.sleep(0.1)
+        assert await health_of(served) == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert (await served.answers("Completion", ask("Completion")))[0].content
+        assert not served.finished.done()
+        assert await served.exit_code() == 0
+
+
+async def test_drain_is_asked_for_by_a_call_too_and_tells_how_far_it_is() -> None:
+    engine = language(Reply("abcdef", step_s=0.1))
+    async with running(engine, drain_window_s=60) as served:
+        answer = asyncio.create_task(served.answers("Completion", ask("Completion")))
+        await until(lambda: engine.running == 1)
+        [told] = await served.answers("Drain", request("Drain", withdrawal_window={"nanos": 300_000_000}))
+        assert told.in_flight_calls == 1
+        [load] = await served.answers("GetLoad", request("GetLoad"))
+        assert load.draining
+        # Once more changes nothing.
+        await served.answers("Drain", request("Drain", withdrawal_window={"seconds": 60}))
+        assert (await answer)[0].content == "abcdef"
+        assert await served.exit_code() == 0
+
+
+async def test_the_load_is_what_runs_and_what_waits() -> None:
+    engine = language(Reply("abcdef", step_s=0.2))
+    async with running(engine, admission=AdmissionSettings(max_running_requests=1)) as served:
+        calls = [asyncio.create_task(served.answers("Completion", ask("Completion"))) for _ in range(3)]
+        await until(lambda: engine.running == 1)
+        await asyncio.sleep(0.1)
+        [load] = await served.answers("GetLoad", request("GetLoad"))
+        [model] = load.models
+        assert (model.model_id, model.running_requests, model.waiting_requests) == (LLM, 1, 2)
+        assert model.waiting_tokens > 0
+        assert load.in_flight_calls == 3
+        assert not load.draining
+        for each in calls:
+            each.cancel()
+
+
+async def test_what_outlasts_the_budget_is_told_that_the_server_ends() -> None:
+    async with running(language(Reply("abc", step_s=60)), grace_s=0.2) as served:
+        call = asyncio.create_task(served.failure("StreamCompletion", ask("StreamCompletion")))
+        await asyncio.sleep(0.1)
+        served.stop()
+        failure = await call
+        assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+        assert failure.retry_after_s
+        assert await served.exit_code() == 0
 
 
 async def test_a_dead_engine_ends_the_server_with_a_failure(caplog: pytest.LogCaptureFixture) -> None:

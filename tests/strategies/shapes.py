@@ -31,6 +31,7 @@ from service.api.embeddings import (
     TextTruncation,
 )
 from service.api.events import Complete, Progress, Start
+from service.api.load import ModelLoad
 from service.api.messages import (
     CompletionMessage,
     StopReason,
@@ -243,6 +244,14 @@ response_formats = st.one_of(
 )
 constraint_outcomes = maybe(st.sampled_from(ConstraintOutcome))
 
+model_loads = st.builds(
+    ModelLoad,
+    model_id=texts,
+    running_requests=counts,
+    waiting_requests=counts,
+    cache_usage=st.floats(0, 1),
+    waiting_tokens=st.integers(0, INT64_MAX),
+)
 usages = st.builds(Usage, prompt_tokens=counts, cached_tokens=counts, completion_tokens=counts)
 spans_s = st.integers(0, 10**15).map(lambda nanos: nanos / 10**9)
 points_s = st.integers(0, 4 * 10**15).map(lambda micros: micros / 10**6)

@@ -34,6 +34,7 @@ SHAPES = {
     "message": shapes.messages,
     "metric": shapes.metric_events,
     "model": shapes.models,
+    "model_load": shapes.model_loads,
     "preflight_report": shapes.preflight_reports,
     "preflight_request": shapes.chat_requests | shapes.completion_requests,
     "quantization": shapes.quantizations,

@@ -10,7 +10,11 @@ from service.settings import ModelSettings, Settings
 
 def build(model: ModelSettings, settings: Settings) -> Engine:
     """The engine for one model of `settings`, not loaded yet."""
-    host = EngineHost(models=len(settings.models), grace_s=settings.server.grace_s)
+    host = EngineHost(
+        models=len(settings.models),
+        grace_s=settings.server.grace_s,
+        stall_timeout_s=settings.engine.stall_timeout_s,
+    )
     if model.type is ModelType.LLM:
         return VllmLanguageEngine(model, settings.limits, host)
     return VllmEmbeddingEngine(model, settings.limits, host)

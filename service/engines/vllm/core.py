@@ -1,6 +1,7 @@
 """One vLLM engine: building it, watching it, ending it."""
 
 import asyncio
+import logging
 import math
 import os
 import threading
@@ -20,9 +21,11 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 from service.api.models import ModelType
 from service.engines.base import Capacity
 from service.engines.vllm import defaults
+from service.engines.vllm.watchdog import wait_for_stall
 from service.errors import EngineFailed, InferwireError, InternalError, InvalidField
 from service.settings import ModelSettings
 
+logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 FAILURE_POLL_S = 0.5
@@ -36,11 +39,13 @@ class LoadGauge(StatLoggerBase):  # type: ignore[misc]
     def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
         self.running = 0
         self.waiting = 0
+        self.cache_usage = 0.0
 
     def record(self, scheduler_stats: Any, iteration_stats: Any, *args: Any, **kwargs: Any) -> None:
         if scheduler_stats is not None:
             self.running = scheduler_stats.num_running_reqs
             self.waiting = scheduler_stats.num_waiting_reqs
+            self.cache_usage = scheduler_stats.kv_cache_usage
 
     def log_engine_initialized(self) -> None: ...
 
@@ -53,6 +58,8 @@ class EngineHost:
     """How many models share the machine."""
     grace_s: float
     """How long calls under way may take after a signal, which reaches the engine's processes too."""
+    stall_timeout_s: float
+    """How long an engine may leave a question unanswered."""
 
 
 class EngineCore:
@@ -103,11 +110,26 @@ class EngineCore:
         )
 
     async def wait_for_failure(self) -> None:
-        while self.alive:  # noqa: ASYNC110
-            # vLLM tells of a death by a flag only.
-            await asyncio.sleep(FAILURE_POLL_S)
+        """Ends a stalled engine, for which the rest is as if it had died. Never returns after `stop`."""
         if self._engine is None:
             await asyncio.Event().wait()
+        stall = asyncio.create_task(wait_for_stall(self.engine.is_sleeping, self._host.stall_timeout_s))
+        stall.add_done_callback(self._kill_if_stalled)
+        try:
+            while self.alive:  # noqa: ASYNC110
+                # vLLM tells of a death by a flag only.
+                await asyncio.sleep(FAILURE_POLL_S)
+        finally:
+            stall.cancel()
+        if self._engine is None:
+            await asyncio.Event().wait()
+
+    def _kill_if_stalled(self, stall: "asyncio.Task[None]") -> None:
+        if stall.cancelled() or stall.exception() or self._engine is None:
+            return  # it was stopped, or is dead already
+        logger.error("The engine of %s has stalled: it is ended", self._settings.id)
+        for process in self._engine.engine_core.resources.engine_manager.processes:
+            process.kill()
 
     async def stop(self) -> None:
         engine, self._engine = self._engine, None

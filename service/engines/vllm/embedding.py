@@ -42,6 +42,10 @@ class VllmEmbeddingEngine:
         return self.core.alive
 
     @property
+    def cache_usage(self) -> float:
+        return self.core.gauge.cache_usage
+
+    @property
     def capacity(self) -> Capacity:
         return self.core.capacity
 
@@ -50,6 +54,7 @@ class VllmEmbeddingEngine:
             await self._start()
 
     async def _start(self) -> None:
+        self.model = self.model.model_copy(update={"state": ModelState.LOADING})
         self.tokenizer = await asyncio.to_thread(Tokenizer.load, self._settings.path)
         self.task_prefixes = TaskPrefixes.load(self._settings.path)
         await self.core.start()

@@ -50,6 +50,10 @@ class VllmLanguageEngine:
         return self.core.alive
 
     @property
+    def cache_usage(self) -> float:
+        return self.core.gauge.cache_usage
+
+    @property
     def capacity(self) -> Capacity:
         return self.core.capacity
 
@@ -58,6 +62,7 @@ class VllmLanguageEngine:
             await self._start()
 
     async def _start(self) -> None:
+        self.model = self.model.model_copy(update={"state": ModelState.LOADING})
         tokenizer = await asyncio.to_thread(Tokenizer.load, self._settings.path)
         self.renderer = Renderer(tokenizer, _prompt_style(self._settings))
         await self.core.start()

@@ -1,0 +1,81 @@
+"""Keeps one engine going: loads it, notices its death, and brings it back as often as it may."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from service.engines.base import Engine
+from service.errors import EngineFailed
+from service.server.progress import Progress
+from service.settings import EngineFailurePolicy, EngineSettings
+
+logger = logging.getLogger(__name__)
+
+LONGEST_BACKOFF_S = 60.0
+
+
+class Supervisor:
+    """Looks after one engine. `changed` is told when the engine has died, and when it is back."""
+
+    def __init__(
+        self, engine: Engine, settings: EngineSettings, progress: Progress, changed: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._progress = progress
+        self._changed = changed
+        self._restarts: deque[float] = deque()
+
+    async def load(self) -> None:
+        """Raises EngineFailed."""
+        await self._step(f"load {self._engine.identifier}", self._engine.start)
+        await self._step(f"warm up {self._engine.identifier}", self._engine.warm_up)
+
+    async def keep_alive(self) -> None:
+        """Returns when the engine has failed for good."""
+        await self._engine.wait_for_failure()
+        logger.error("The engine of %s died", self._engine.identifier)
+        await self._changed()
+        while self._may_restart():
+            self._restarts.append(time.monotonic())
+            await asyncio.sleep(self._backoff_s())
+            if await self._restarted():
+                await self._changed()
+                await self._engine.wait_for_failure()
+                logger.error("The engine of %s died", self._engine.identifier)
+                await self._changed()
+
+    def _may_restart(self) -> bool:
+        oldest = time.monotonic() - self._settings.restart_period_s
+        while self._restarts and self._restarts[0] < oldest:
+            self._restarts.popleft()
+        wanted = self._settings.on_failure is EngineFailurePolicy.RESTART
+        return wanted and len(self._restarts) < self._settings.max_restarts
+
+    def _backoff_s(self) -> float:
+        """Twice as long each time; the first restart waits for nothing that has just happened once."""
+        doublings = len(self._restarts) - 1
+        return float(min(LONGEST_BACKOFF_S, self._settings.restart_backoff_s * 2**doublings))
+
+    async def _restarted(self) -> bool:
+        logger.info("Starting the engine of %s again", self._engine.identifier)
+        try:
+            await self._engine.stop()
+            await self.load()
+        except EngineFailed as failure:
+            logger.error("%s", failure)
+            logger.debug("The reason", exc_info=failure.__cause__)
+            return False
+        logger.info("The engine of %s is back", self._engine.identifier)
+        return True
+
+    async def _step(self, name: str, action: Callable[[], Awaitable[None]]) -> None:
+        self._progress.begin(name)
+        try:
+            await action()
+        except Exception:
+            self._progress.failed(name)
+            raise
+        self._progress.done(name)

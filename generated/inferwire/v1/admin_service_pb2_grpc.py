@@ -54,9 +54,9 @@ class AdminServiceServicer:
     def Drain(self, request, context):
         """Drain begins an orderly shutdown, as SIGTERM does.
 
-        Health turns NOT_SERVING, new calls are taken until the withdrawal window ends and get UNAVAILABLE (DRAINING)
-        afterwards, calls under way finish within the budget, then the server exits. Answers at once; calling it again
-        answers how far the drain is and changes nothing.
+        Health turns NOT_SERVING, and new calls are taken until the withdrawal window ends. Then connections are told to go
+        away and no new ones are taken; calls under way finish within the budget, those that don't end with UNAVAILABLE
+        (DRAINING), and the server exits. Answers at once; calling it again answers how far the drain is and changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

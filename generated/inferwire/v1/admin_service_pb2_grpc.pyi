@@ -19,9 +19,9 @@ class AdminServiceStub:
     Drain: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DrainRequest, _admin_service_pb2.DrainResponse]
     """Drain begins an orderly shutdown, as SIGTERM does.
 
-    Health turns NOT_SERVING, new calls are taken until the withdrawal window ends and get UNAVAILABLE (DRAINING)
-    afterwards, calls under way finish within the budget, then the server exits. Answers at once; calling it again
-    answers how far the drain is and changes nothing.
+    Health turns NOT_SERVING, and new calls are taken until the withdrawal window ends. Then connections are told to go
+    away and no new ones are taken; calls under way finish within the budget, those that don't end with UNAVAILABLE
+    (DRAINING), and the server exits. Answers at once; calling it again answers how far the drain is and changes nothing.
     """
     GetLoad: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetLoadRequest, _admin_service_pb2.GetLoadResponse]
     """GetLoad returns how busy the server is. Always safe to retry, cheap enough for every second."""
@@ -37,9 +37,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_admin_service_pb2.DrainResponse]:
         """Drain begins an orderly shutdown, as SIGTERM does.
 
-        Health turns NOT_SERVING, new calls are taken until the withdrawal window ends and get UNAVAILABLE (DRAINING)
-        afterwards, calls under way finish within the budget, then the server exits. Answers at once; calling it again
-        answers how far the drain is and changes nothing.
+        Health turns NOT_SERVING, and new calls are taken until the withdrawal window ends. Then connections are told to go
+        away and no new ones are taken; calls under way finish within the budget, those that don't end with UNAVAILABLE
+        (DRAINING), and the server exits. Answers at once; calling it again answers how far the drain is and changes nothing.
         """
 
     @_abc_1.abstractmethod

@@ -5,6 +5,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from inferwire.v1 import admin_service_pb2, admin_service_pb2_grpc
 from service.api.chat import ChatCompletionRequest
 from service.api.completion import CompletionRequest
 from service.api.content import TextContentItem
@@ -34,6 +35,12 @@ def completion(text: str = "Once upon a time", tokens: int = 8) -> CompletionReq
 
 def embeddings(*texts: str) -> EmbeddingsRequest:
     return EmbeddingsRequest(model_id=EMBEDDER, contents=tuple(TextContentItem(text=text) for text in texts))
+
+
+async def loads_of(target: str) -> list[admin_service_pb2.ModelLoad]:
+    async with grpc.aio.insecure_channel(target) as channel:
+        stub = admin_service_pb2_grpc.AdminServiceStub(channel)  # type: ignore[no-untyped-call]
+        return list((await stub.GetLoad(admin_service_pb2.GetLoadRequest())).models)
 
 
 async def health_of(target: str, service: str = "") -> int:

@@ -13,12 +13,12 @@ from service.api.events import Complete
 from service.client import Client
 from service.errors import EngineFailed
 from tests.e2e import observed_server
-from tests.e2e.calls import chat, completion, embeddings
+from tests.e2e.calls import chat, completion, embeddings, loads_of
 from tests.serving import LLM, ServerProcess, alive, bundled_models, server_process, settings_file, wait_until
 
 pytestmark = pytest.mark.real_model
 
-CANCELS, AT_ONCE = 200, 20
+CANCELS, AT_ONCE = 1000, 50
 ENDLESS = 4000  # tokens, if nobody goes away
 SETTLED_S = 30
 
@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, counts_file: Path) -> Itera
     folder = tmp_path_factory.mktemp("observed-server")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(observed_server.COUNTS_FILE, str(counts_file))
-        config = settings_file(folder, bundled_models())
+        config = settings_file(folder, bundled_models(), engine={"on_failure": "exit"})
         with server_process(folder, "--config", config, command=[observed_server.__file__]) as server:
             server.wait_until_serving()
             yield server
@@ -71,7 +71,7 @@ async def cancel_some(client: Client, chance: random.Random, count: int) -> None
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_200_cancels_at_random_moments_leave_the_engines_empty(server: ServerProcess, counts_file: Path) -> None:
+async def test_1000_cancels_at_random_moments_leave_the_engines_empty(server: ServerProcess, counts_file: Path) -> None:
     chance = random.Random(2)
     async with Client(server.target) as client:
         before = await client.chat(chat())
@@ -82,6 +82,9 @@ async def test_200_cancels_at_random_moments_leave_the_engines_empty(server: Ser
             busiest = max(busiest, requests_in(counts_file))
         assert busiest > 0
         assert await asyncio.to_thread(wait_until, lambda: requests_in(counts_file) == 0, SETTLED_S)
+        assert [(load.running_requests, load.waiting_requests) for load in await loads_of(server.target)] == [
+            (0, 0)
+        ] * 2
         after = await client.chat(chat())
         assert after.completion_message == before.completion_message
         # The engine has just counted anew: that call was its only one.

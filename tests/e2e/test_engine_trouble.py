@@ -1,12 +1,10 @@
 """An engine that is killed or stands still: everybody is told in time, and it comes back."""
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
-from pathlib import Path
 
 import psutil
 import pytest
@@ -86,17 +84,3 @@ async def test_every_stream_is_told_and_the_engine_comes_back(
         print(f"it was back after {time.monotonic() - begun_s:.2f} s")
         assert (await client.complete(completion())).usage.completion_tokens == 8
     assert await asyncio.to_thread(wait_until, lambda: not alive([engine]), TOLD_S)
-
-
-async def test_as_configured_the_server_ends_for_its_supervisor(tmp_path: Path) -> None:
-    config = settings_file(tmp_path, bundled_models()[:1], engine={"on_failure": "exit"})
-    with server_process(tmp_path, "--config", config) as server:
-        server.wait_until_serving()
-        family = server.descendants()
-        async with Client(server.target) as client:
-            streams = await begun_streams(client)
-            os.kill(engine_of(server).pid, signal.SIGKILL)
-            failures = await asyncio.wait_for(asyncio.gather(*streams), TOLD_S)
-            assert {type(failure) for failure in failures} == {EngineFailed}
-        assert await asyncio.to_thread(server.wait) == 1
-        assert wait_until(lambda: not alive(family), TOLD_S)

@@ -17,7 +17,7 @@ from service.decoding.grammars import GrammarKind
 from service.errors import InternalError, Overloaded
 
 REMEMBERED = 4096
-WAIT_S = 2.5
+WAIT_S = 10.0
 """How long a request waits for the verdicts on all that it asks for."""
 IMPORT_S = 60.0
 """How long the first ones wait, while the process imports the decoder's library."""

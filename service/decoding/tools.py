@@ -14,7 +14,7 @@ from service.errors import Findings, InvalidConstraint, InvalidField
 from service.tool_formats.reading import CallRead
 from service.tool_formats.tools import Tool, tool_of
 
-# Calls are judged on the event loop, between the tokens of others.
+# Processor time: calls are judged on the event loop, between the tokens of others.
 JUDGE_S = 0.1
 
 

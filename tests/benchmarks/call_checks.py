@@ -93,7 +93,8 @@ def _problems_of_answer(answer: CallAnswer, demand: Demand) -> Iterator[str]:
         yield "a call before the last one is not complete"
     allowed = {ToolCallVerdict.COMPLETE, *([ToolCallVerdict.TRUNCATED] if answer.out_of_tokens else ())}
     if verdicts and verdicts[-1] not in allowed:
-        yield f"stopped by {answer.stop_reason}, the last call is {verdicts[-1]}"
+        last = answer.calls[-1]
+        yield f"stopped by {answer.stop_reason}, the last call is {last.verdict}: {last.problem} {last.raw_text!r}"
 
 
 def call_problems(call: ToolCall, schemas: Mapping[str, Any]) -> Iterator[str]:

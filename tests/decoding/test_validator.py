@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import regex
 
 from service.decoding.grammars import GrammarKind, TooSlow, accepts
 from service.decoding.validator import is_valid
@@ -51,11 +52,25 @@ def test_a_value_fits_or_not(schema: Any, value: Any, valid: bool) -> None:
 )
 def test_what_takes_too_long_to_tell_is_left(schema: Any, value: Any) -> None:
     with pytest.raises(TooSlow):
-        is_valid(schema, value, timeout_s=0.05)
+        is_valid(schema, value, cpu_s=0.05)
+
+
+def test_a_machine_that_is_busy_is_no_reason_not_to_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    search, calls = regex.search, []
+
+    def kept_waiting(*arguments: Any, **options: Any) -> Any:
+        calls.append(options["timeout"])
+        if len(calls) < 5:
+            raise TimeoutError
+        return search(*arguments, **options)
+
+    monkeypatch.setattr(regex, "search", kept_waiting)
+    assert is_valid({"pattern": "^a+$"}, "aa", cpu_s=0.5)
+    assert len(calls) == 5
 
 
 def test_a_text_is_followed_through_a_grammar_only_so_long() -> None:
     ambiguous = "root ::= root root | [a-z]"
     assert accepts(GrammarKind.EBNF, ambiguous, "abc")
     with pytest.raises(TooSlow):
-        accepts(GrammarKind.EBNF, ambiguous, "a" * 10_000, timeout_s=0.05)
+        accepts(GrammarKind.EBNF, ambiguous, "a" * 10_000, cpu_s=0.05)

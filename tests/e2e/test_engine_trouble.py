@@ -39,8 +39,10 @@ async def pieces(client: Client, begun: asyncio.Semaphore) -> Exception:
     """Streams until it fails, and returns the failure."""
     try:
         async with aclosing(client.stream_chat(chat(tokens=4000))) as events:
+            await anext(events)
+            begun.release()
             async for _ in events:
-                begun.release()
+                pass
     except Exception as error:
         return error
     raise AssertionError("the stream has ended as if nothing had happened")

@@ -127,7 +127,9 @@ class Admission:
         self.running += 1
         self.running_tokens += place.tokens
         place.granted_s = self._clock()
-        place.granted.set_result(None)
+        # Its holder may have been cancelled a moment ago, and leaves in the next.
+        if not place.granted.done():
+            place.granted.set_result(None)
 
     def _leave(self, place: Place) -> None:
         """Gives back what the place holds."""
@@ -190,7 +192,8 @@ class Admission:
             if displaced is None:
                 raise self._refusal()
             self._leave_queue(displaced)
-            displaced.granted.set_exception(self._refusal())
+            if not displaced.granted.done():
+                displaced.granted.set_exception(self._refusal())
 
     def _is_full_for(self, tokens: int) -> bool:
         """However many tokens one has, it may wait alone."""

@@ -61,7 +61,8 @@ class Work:
     async def end_all(self) -> None:
         for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        endings = await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        assert not [ending for ending in endings if isinstance(ending, Exception)]
         assert counts(self.admission) == (0, 0, 0, 0)
         assert not self.admission._callers
 
@@ -230,6 +231,28 @@ async def test_who_leaves_frees_its_place_and_its_queue() -> None:
         await work.cancel("a3", "a1")
         assert work.started == ["a1", "a2", "b1"]
         assert counts(work.admission) == (2, 20, 0, 0)
+
+
+async def test_who_is_cancelled_in_the_moment_of_its_turn_harms_nobody() -> None:
+    async with at_work() as work:
+        for name in ("a1", "a2", "a3", "a4"):
+            await work.ask(name)
+        work._ends["a1"].set()
+        await work.cancel("a3")  # in the same moment
+        assert work.started == ["a1", "a2", "a4"]
+
+
+async def test_who_is_cancelled_and_displaced_at_once_harms_nobody() -> None:
+    async with at_work() as work:
+        for number in range(12):
+            await work.ask(f"a{number}")
+        asking = asyncio.create_task(work.ask("b1"))
+        await asyncio.sleep(0)
+        await work.cancel("a11")  # in the same moment
+        await asking
+        assert "b1" not in work.failed
+        await work.end("a0")
+        assert work.started[-1] == "b1"
 
 
 async def test_a_caller_s_calls_are_limited_and_its_place_is_not_lost() -> None:

@@ -30,9 +30,10 @@ async def generate(
 ) -> AsyncGenerator[Event, None]:
     """The events of an answer: a Start, Progress as text comes, exactly one Complete.
 
-    Waits for a place first. With `incremental` false the engine reports once, at the end. Closing the generator frees
-    the engine and the place.
+    Waits for a place first. With `incremental` false the engine reports once, at the end, unless the first token has a
+    limit of its own. Closing the generator frees the engine and the place.
     """
+    incremental = incremental or plan.first_token_timeout is not None
     first_token = FirstToken(plan.first_token_timeout, call)
     with first_token.in_time():
         async with (

@@ -1,4 +1,4 @@
-"""Which engine serves which model."""
+"""Which engine serves which model, and who may use it."""
 
 from collections.abc import Iterable, Sequence
 from typing import cast
@@ -7,14 +7,19 @@ from service.api.load import ModelLoad
 from service.api.models import Model, ModelState, ModelType
 from service.engines.admission import Admission, Bounds, Quotas
 from service.engines.base import Capacity, EmbeddingEngine, Engine, LanguageEngine
-from service.errors import EngineFailed, InferwireError, ModelNotFound, ModelNotReady, WrongModelType
+from service.errors import EngineFailed, InferwireError, ModelNotFound, ModelNotReady, PermissionDenied, WrongModelType
 from service.settings import AdmissionSettings, ModelSettings
+from service.telemetry.calls import Call
 
 RETRY_S = 5.0
 
 
 class Registry:
-    """The engines of this server, by the identifiers of their models."""
+    """The engines of this server, by the identifiers of their models.
+
+    Nobody gets at a model but by a call, so that no way to it misses the check of whether the caller may use it. Only
+    operators are told of all (`loads`).
+    """
 
     def __init__(
         self,
@@ -27,17 +32,18 @@ class Registry:
         self._quotas = quotas or Quotas()
         self._admissions: dict[str, Admission] = {}
 
-    def models(self) -> Sequence[Model]:
-        return [_described(engine) for engine in self._engines.values()]
+    def models(self, call: Call) -> Sequence[Model]:
+        """Those that the caller may use."""
+        return [_described(engine) for engine in self._engines.values() if call.may_use(engine.identifier)]
 
-    def model(self, model_id: str) -> Model:
-        return _described(self._find(model_id))
+    def model(self, model_id: str, call: Call) -> Model:
+        return _described(self._find(model_id, call))
 
-    def language_engine(self, model_id: str) -> LanguageEngine:
-        return cast(LanguageEngine, self._ready(model_id, ModelType.LLM))
+    def language_engine(self, model_id: str, call: Call) -> LanguageEngine:
+        return cast(LanguageEngine, self._ready(model_id, ModelType.LLM, call))
 
-    def embedding_engine(self, model_id: str) -> EmbeddingEngine:
-        return cast(EmbeddingEngine, self._ready(model_id, ModelType.EMBEDDING))
+    def embedding_engine(self, model_id: str, call: Call) -> EmbeddingEngine:
+        return cast(EmbeddingEngine, self._ready(model_id, ModelType.EMBEDDING, call))
 
     def admission(self, engine: Engine) -> Admission:
         """The places of an engine that is loaded, and the queue in front of them."""
@@ -58,18 +64,23 @@ class Registry:
             engine.identifier, admission.running, admission.queued, engine.cache_usage, admission.queued_tokens
         )
 
-    def _find(self, model_id: str) -> Engine:
+    def _find(self, model_id: str, call: Call) -> Engine:
+        """Raises PermissionDenied before anything is told about the model, even whether there is one."""
+        if not call.may_use(model_id):
+            raise PermissionDenied(
+                f"The identity {call.identity!r} may not use the model {model_id!r}.", metadata={"model": model_id}
+            )
         try:
             return self._engines[model_id]
         except KeyError:
-            known = sorted(self._engines)
+            known = sorted(filter(call.may_use, self._engines))
             raise ModelNotFound(
                 f"There is no model {model_id!r}. This server has: {', '.join(known) or 'none'}.",
                 metadata={"known_models": ",".join(known)},
             ) from None
 
-    def _ready(self, model_id: str, model_type: ModelType) -> Engine:
-        engine = self._find(model_id)
+    def _ready(self, model_id: str, model_type: ModelType, call: Call) -> Engine:
+        engine = self._find(model_id, call)
         if engine.model_type is not model_type:
             wanted = "a language model" if model_type is ModelType.LLM else "an embedding model"
             raise WrongModelType(f"The model {model_id!r} is not {wanted}.", metadata={"model_type": engine.model_type})

@@ -42,7 +42,7 @@ class Chat:
         self, request: ChatCompletionRequest, call: Call, *, incremental: bool
     ) -> AsyncGenerator[Event, None]:
         _note_tool_metadata(request, call)
-        engine = self._registry.language_engine(request.model_id)
+        engine = self._registry.language_engine(request.model_id, call)
         admission = self._registry.admission(engine)
         admission.check(call.identity)
         plan = (await draft_chat(request, engine, self._compile_check)).plan()

@@ -36,7 +36,7 @@ class Completion:
     async def _events(
         self, request: CompletionRequest, call: Call, *, incremental: bool
     ) -> AsyncGenerator[Event, None]:
-        engine = self._registry.language_engine(request.model_id)
+        engine = self._registry.language_engine(request.model_id, call)
         admission = self._registry.admission(engine)
         admission.check(call.identity)
         plan = (await draft_completion(request, engine, self._compile_check)).plan()

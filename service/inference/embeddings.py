@@ -36,7 +36,7 @@ class Embeddings:
         self._registry = registry
 
     async def embed(self, request: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
-        engine = self._registry.embedding_engine(request.model_id)
+        engine = self._registry.embedding_engine(request.model_id, call)
         admission = self._registry.admission(engine)
         admission.check(call.identity)
         _check(request, engine.model)

@@ -18,7 +18,7 @@ class Preflight:
         self._compile_check = compile_check
 
     async def examine(self, request: ChatCompletionRequest | CompletionRequest, call: Call) -> PreflightReport:
-        engine = self._registry.language_engine(request.model_id)
+        engine = self._registry.language_engine(request.model_id, call)
         match request:
             case ChatCompletionRequest():
                 draft = await draft_chat(request, engine, self._compile_check)

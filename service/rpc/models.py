@@ -4,6 +4,7 @@ from inferwire.v1 import model_service_pb2_grpc, models_pb2
 from service.engines.registry import Registry
 from service.errors import FeatureNotImplemented, InvalidField
 from service.rpc.context import Context
+from service.telemetry.calls import current_call
 from service.wire.models import model_to_proto
 
 
@@ -14,12 +15,12 @@ class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: Context
     ) -> models_pb2.ListModelsResponse:
-        return models_pb2.ListModelsResponse(models=map(model_to_proto, self._registry.models()))
+        return models_pb2.ListModelsResponse(models=map(model_to_proto, self._registry.models(current_call())))
 
     async def GetModel(self, request: models_pb2.GetModelRequest, context: Context) -> models_pb2.GetModelResponse:
         if not request.model_id:
             raise InvalidField("model_id", "A value is required.")
-        return models_pb2.GetModelResponse(model=model_to_proto(self._registry.model(request.model_id)))
+        return models_pb2.GetModelResponse(model=model_to_proto(self._registry.model(request.model_id, current_call())))
 
     async def RegisterModel(
         self, request: models_pb2.RegisterModelRequest, context: Context

@@ -1,4 +1,4 @@
-"""The call that is being served: who it is, when it came, what it has cost so far.
+"""The call that is being served: whose it is, when it came, what it has cost so far.
 
 Set once per call by the interceptor, and read by servicers and by the log. A call's work runs in its own task, so
 calls never see each other.
@@ -8,10 +8,11 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from opentelemetry.trace import (
@@ -26,6 +27,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 TRACER = get_tracer("inferwire")
 PROPAGATOR = TraceContextTextMapPropagator()
+ANONYMOUS = "anonymous"
 REQUEST_ID_KEY = "x-request-id"
 # What a log line can hold without harm.
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -39,7 +41,10 @@ class Call:
     request_id: str
     trace_id: str = ""
     span_id: str = ""
-    identity: str = "anonymous"
+    identity: str = ANONYMOUS
+    """Who calls."""
+    models: Sequence[str] = ("*",)
+    """The models that the caller may use; wildcards as in file names."""
     deadline: float | None = None
     """When the caller stops waiting, on the clock of `arrived`."""
     arrived: float = field(default_factory=time.monotonic)
@@ -57,6 +62,10 @@ class Call:
 
     def count_completion(self, tokens: int) -> None:
         self.completion_tokens += tokens
+
+    def may_use(self, model_id: str) -> bool:
+        """Whether the caller may know of a model, and use it."""
+        return any(fnmatchcase(model_id, pattern) for pattern in self.models)
 
     def elapsed_s(self) -> float:
         return time.monotonic() - self.arrived
@@ -81,7 +90,7 @@ def call_span(method: str, metadata: Mapping[str, str]) -> AbstractContextManage
 
 
 def begin_call(method: str, metadata: Mapping[str, str], left_s: float | None = None) -> Call:
-    """The call's identity: its request id, from the caller or made here, its place in a trace, its deadline."""
+    """A call with its request id, from the caller or made here, its place in a trace, its deadline."""
     given = metadata.get(REQUEST_ID_KEY, "")
     request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     trace_id, span_id = _trace_ids(metadata)

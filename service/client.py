@@ -2,11 +2,15 @@
 
 async with Client("127.0.0.1:50051") as client:
     answer = await client.chat(request)
+
+A server that wants to know its callers: `Client(target, tls=Tls(...), token=...)`.
 """
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, TypeVar
 
@@ -36,6 +40,7 @@ Chunk = TypeVar("Chunk")
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 REQUEST_ID_KEY = "x-request-id"
+AUTHORIZATION_KEY = "authorization"
 
 SERVICE_CONFIG = {
     "methodConfig": [
@@ -63,6 +68,22 @@ CHANNEL_OPTIONS: Sequence[tuple[str, int | str]] = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How to encrypt. The files are in PEM, and are read when the client is made."""
+
+    ca: Path | None = None
+    """The authorities to trust. None: those that gRPC trusts."""
+    certificate: Path | None = None
+    key: Path | None = None
+    """The client's own certificate and its private key, for servers that want to see one."""
+    server_name: str | None = None
+    """The name that the server's certificate has to have. None: the host of the target."""
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.certificate))
+
+
 class CallOptions(TypedDict):
     """What gRPC takes with a call."""
 
@@ -82,15 +103,17 @@ class Client:
         self,
         target: str = DEFAULT_TARGET,
         *,
-        tls: bool = False,
-        credentials: grpc.ChannelCredentials | None = None,
+        tls: Tls | None = None,
+        token: str | Callable[[], str] | None = None,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
-        """Connects to `target`: with `credentials`, else by `tls` with the system's authorities, else unencrypted."""
+        """Connects to `target`, unencrypted without `tls`.
+
+        `token` goes along with each call, encrypted or not. A function is asked for it each time: tokens expire.
+        """
+        self._token = token
         self._owns_channel = channel is None
-        self._channel = channel or _open_channel(
-            target, credentials or (grpc.ssl_channel_credentials() if tls else None)
-        )
+        self._channel = channel or _open_channel(target, tls)
         self._inference = inference_service_pb2_grpc.InferenceServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
@@ -117,7 +140,7 @@ class Client:
         self, request: ChatCompletionRequest, *, timeout_s: float | None = None, request_id: str | None = None
     ) -> ChatCompletionResponse:
         message = chat_request_to_proto(request)
-        call = self._inference.ChatCompletion(message, **_call_options(timeout_s, request_id))
+        call = self._inference.ChatCompletion(message, **self._call_options(timeout_s, request_id))
         return chat_response_from_proto(await _answer(call))
 
     def stream_chat(
@@ -128,28 +151,28 @@ class Client:
         Read it to the end, or in `async with contextlib.aclosing(...)`: leaving a bare `async for` early leaves the
         call running until the garbage collector finds it.
         """
-        message, options = chat_request_to_proto(request), _call_options(timeout_s, request_id)
+        message, options = chat_request_to_proto(request), self._call_options(timeout_s, request_id)
         return _events(lambda: self._inference.StreamChatCompletion(message, **options), chat_chunk_from_proto)
 
     async def complete(
         self, request: CompletionRequest, *, timeout_s: float | None = None, request_id: str | None = None
     ) -> CompletionResponse:
         message = completion_request_to_proto(request)
-        call = self._inference.Completion(message, **_call_options(timeout_s, request_id))
+        call = self._inference.Completion(message, **self._call_options(timeout_s, request_id))
         return completion_response_from_proto(await _answer(call))
 
     def stream_completion(
         self, request: CompletionRequest, *, timeout_s: float | None = None, request_id: str | None = None
     ) -> AsyncGenerator[Event, None]:
         """As `stream_chat`; all deltas are text."""
-        message, options = completion_request_to_proto(request), _call_options(timeout_s, request_id)
+        message, options = completion_request_to_proto(request), self._call_options(timeout_s, request_id)
         return _events(lambda: self._inference.StreamCompletion(message, **options), completion_chunk_from_proto)
 
     async def embed(
         self, request: EmbeddingsRequest, *, timeout_s: float | None = None, request_id: str | None = None
     ) -> EmbeddingsResponse:
         message = embeddings_request_to_proto(request)
-        call = self._inference.Embeddings(message, **_call_options(timeout_s, request_id))
+        call = self._inference.Embeddings(message, **self._call_options(timeout_s, request_id))
         return embeddings_response_from_proto(await _answer(call))
 
     async def preflight(
@@ -161,17 +184,17 @@ class Client:
     ) -> PreflightReport:
         """What the server would do with a request, and all that it would refuse; generates nothing."""
         message = preflight_request_to_proto(request)
-        call = self._inference.Preflight(message, **_call_options(timeout_s, request_id))
+        call = self._inference.Preflight(message, **self._call_options(timeout_s, request_id))
         return preflight_report_from_proto(await _answer(call))
 
     async def models(self, *, timeout_s: float | None = None, request_id: str | None = None) -> tuple[Model, ...]:
         """All models, in the order of the server's configuration."""
-        call = self._models.ListModels(models_pb2.ListModelsRequest(), **_call_options(timeout_s, request_id))
+        call = self._models.ListModels(models_pb2.ListModelsRequest(), **self._call_options(timeout_s, request_id))
         return tuple(map(model_from_proto, (await _answer(call)).models))
 
     async def model(self, model_id: str, *, timeout_s: float | None = None, request_id: str | None = None) -> Model:
         message = models_pb2.GetModelRequest(model_id=model_id)
-        call = self._models.GetModel(message, **_call_options(timeout_s, request_id))
+        call = self._models.GetModel(message, **self._call_options(timeout_s, request_id))
         return model_from_proto((await _answer(call)).model)
 
     async def is_serving(
@@ -179,18 +202,31 @@ class Client:
     ) -> bool:
         """Whether the server, or one of its services by its full name, takes calls (grpc.health.v1)."""
         message = health_pb2.HealthCheckRequest(service=service)
-        answer = await _answer(self._health.Check(message, **_call_options(timeout_s, request_id)))
+        answer = await _answer(self._health.Check(message, **self._call_options(timeout_s, request_id)))
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
+    def _call_options(self, timeout_s: float | None, request_id: str | None) -> CallOptions:
+        token = self._token() if callable(self._token) else self._token
+        metadata = {REQUEST_ID_KEY: request_id, AUTHORIZATION_KEY: token and bearer(token)}
+        return {"timeout": timeout_s, "metadata": tuple((key, value) for key, value in metadata.items() if value)}
 
-def _open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
-    if credentials is None:
+
+def bearer(token: str) -> str:
+    """Raises ValueError for what metadata can't carry; gRPC would do so too, and show the token."""
+    if not all("!" <= character <= "~" for character in token):
+        raise ValueError("A token is made of printable ASCII without spaces.")
+    return f"Bearer {token}"
+
+
+def _open_channel(target: str, tls: Tls | None) -> grpc.aio.Channel:
+    if tls is None:
         return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
-    return grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+    name = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
+    return grpc.aio.secure_channel(target, tls.credentials(), options=[*CHANNEL_OPTIONS, *name])
 
 
-def _call_options(timeout_s: float | None, request_id: str | None) -> CallOptions:
-    return {"timeout": timeout_s, "metadata": () if request_id is None else ((REQUEST_ID_KEY, request_id),)}
+def _read(file: Path | None) -> bytes | None:
+    return file.read_bytes() if file else None
 
 
 async def _answer(call: Awaitable[Answer]) -> Answer:

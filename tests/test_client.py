@@ -14,7 +14,7 @@ from service.api.content import TextContentItem, TextDelta
 from service.api.embeddings import EmbeddingsRequest
 from service.api.events import Complete, Event, Progress, Start
 from service.api.messages import StopReason, UserMessage
-from service.client import Client
+from service.client import Client, Tls
 from service.errors import FieldViolation
 from tests.canned_server import (
     ANSWER,
@@ -107,6 +107,32 @@ class TestCallOptions:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             _ = [event async for event in client.stream_chat(chat_request("endless"), timeout_s=0.2)]
         assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class TestTokens:
+    async def test_a_token_goes_along_with_every_call(self, server: CannedServer) -> None:
+        async with Client(server.target, token="s3cret") as client:
+            await client.chat(chat_request())
+            _ = [event async for event in client.stream_chat(chat_request(), request_id="a")]
+        assert [sent["authorization"] for sent in server.metadata] == ["Bearer s3cret"] * 2
+
+    async def test_a_function_is_asked_for_it_each_time(self, server: CannedServer) -> None:
+        tokens = iter(["one", "two"])
+        async with Client(server.target, token=lambda: next(tokens)) as client:
+            await client.chat(chat_request())
+            await client.complete(completion_request())
+        assert [sent["authorization"] for sent in server.metadata] == ["Bearer one", "Bearer two"]
+
+    async def test_without_one_nothing_is_sent(self, client: Client, server: CannedServer) -> None:
+        await client.chat(chat_request())
+        assert "authorization" not in server.metadata[0]
+
+    @pytest.mark.parametrize("token", ["s3cret\n", "s3 cret", "s3crèt"])
+    async def test_what_can_not_be_sent_is_refused_and_not_shown(self, server: CannedServer, token: str) -> None:
+        async with Client(server.target, token=token) as client:
+            with pytest.raises(ValueError, match="printable ASCII") as refused:
+                await client.chat(chat_request())
+        assert token not in str(refused.value)
 
 
 class TestFailures:
@@ -214,7 +240,7 @@ class TestChannels:
             assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
 
     async def test_tls_does_not_fall_back_to_plain_text(self, server: CannedServer) -> None:
-        async with Client(server.target, tls=True) as client:
+        async with Client(server.target, tls=Tls()) as client:
             with pytest.raises(grpc.aio.AioRpcError) as failure:
                 await client.models(timeout_s=5)
             assert failure.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)

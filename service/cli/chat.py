@@ -11,12 +11,11 @@ from service.api.chat import ChatCompletionRequest
 from service.api.messages import CompletionMessage, Message, StopReason, SystemMessage, UserMessage
 from service.api.models import ModelType
 from service.cli.answers import print_answer
+from service.cli.connection import Connection, connection_options
 from service.cli.failures import FAILURES, failures_shown, show_failure
 from service.cli.options import (
-    Connection,
     Generation,
     chosen_model,
-    connection_options,
     generation_options,
     model_option,
     text_or_stdin,

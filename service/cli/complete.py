@@ -7,12 +7,11 @@ import rich_click as click
 from service.api.completion import CompletionRequest
 from service.api.models import ModelType
 from service.cli.answers import print_answer
+from service.cli.connection import Connection, connection_options
 from service.cli.failures import failures_shown
 from service.cli.options import (
-    Connection,
     Generation,
     chosen_model,
-    connection_options,
     generation_options,
     model_option,
     text_or_stdin,

@@ -11,8 +11,9 @@ import rich_click as click
 from service.api.content import TextContentItem
 from service.api.embeddings import EmbeddingsRequest, TextTruncation
 from service.api.models import ModelType
+from service.cli.connection import Connection, connection_options
 from service.cli.failures import failures_shown
-from service.cli.options import Connection, chosen_model, connection_options, model_option
+from service.cli.options import chosen_model, model_option
 
 # A server takes a limited number of texts in one call, and a reader of the output wants the first lines soon.
 TEXTS_PER_CALL = 256

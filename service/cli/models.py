@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from service.api.models import Model
+from service.cli.connection import Connection, connection_options
 from service.cli.failures import failures_shown
-from service.cli.options import Connection, connection_options
 
 
 @click.command()

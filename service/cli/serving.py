@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from service.cli.display import open_display
 from service.cli.engine_output import OwnOutput
+from service.server.start_errors import StartError
 from service.settings import Settings
 from service.telemetry.logs import configure_logs
 
@@ -17,12 +18,12 @@ def serve_until_stopped(settings: Settings, output: OwnOutput, ready: Callable[[
     with open_display(output.stdout) as progress:
         progress.begin(IMPORT_STEP)
         # Imported here: it takes seconds, and what it starts inherits where output goes.
-        from service.server.app import AddressInUse, run
+        from service.server.app import run
 
         progress.done(IMPORT_STEP)
         try:
             return run(settings, progress, ready)
-        except AddressInUse as error:
+        except StartError as error:
             print_line(output, f"error: {error}")
             return EXIT_FAILED
 

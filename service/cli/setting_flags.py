@@ -1,5 +1,6 @@
 """A flag for every setting, made from the settings' own fields, so that the two can't drift apart."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import isclass
@@ -12,9 +13,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import SettingsError
-from yaml import YAMLError
+from yaml import MarkedYAMLError, YAMLError
 
-from service.settings import Section, Settings, load_settings
+from service.settings import Settings, load_settings
+from service.settings.section import Section
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -85,7 +87,7 @@ def _option(leaf: Leaf) -> Callable[[Command], Command]:
         type=bool if is_bool else str,
         metavar=None if is_bool else METAVARS.get(leaf.kind, "TEXT"),
         default=None if leaf.default is PydanticUndefined else leaf.default,
-        show_default=("on" if leaf.default else "off") if is_bool else True,
+        show_default=("on" if leaf.default else "off") if is_bool and leaf.default is not None else True,
         envvar=leaf.variable,
         show_envvar=True,
         help=leaf.field.description,
@@ -109,12 +111,24 @@ def settings_or_usage_error(config_file: Path | None, flags: dict[str, Any]) -> 
     try:
         return load_settings(config_file, flags)
     except ValidationError as error:
-        raise click.UsageError("\n".join(map(_sentence, error.errors(include_url=False)))) from None
-    except (OSError, SettingsError, YAMLError) as error:
+        raise click.UsageError(
+            "\n".join(map(_sentence, error.errors(include_url=False, include_input=False)))
+        ) from None
+    except YAMLError as error:
+        raise click.UsageError(f"{config_file} is not YAML: {_yaml_problem(error)}") from None
+    except (OSError, SettingsError) as error:
         raise click.UsageError(str(error)) from None
     except (TypeError, ValueError):
         # pydantic-settings lets the dict() of a list or of a word fail.
         raise click.UsageError(f"{config_file} has to hold a mapping of settings.") from None
+
+
+def _yaml_problem(error: YAMLError) -> str:
+    """Without what it quotes from the file, which may be a token."""
+    if not isinstance(error, MarkedYAMLError) or not error.problem_mark:
+        return "it holds characters that can't be there"
+    problem, mark = re.split("['\"]", error.problem or "")[0].strip(), error.problem_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 def _sentence(problem: Any) -> str:

@@ -19,6 +19,8 @@ from service.server.interceptors import CallInterceptor, InFlight
 from service.server.lifecycle import Lifecycle
 from service.server.operations import Operations
 from service.server.progress import Progress
+from service.server.start_errors import AddressInUse
+from service.server.tls import server_credentials
 from service.settings import EngineKind, ModelSettings, Settings
 
 IMPORT_STEP = "import the engines"
@@ -26,10 +28,6 @@ HEALTH_NAME = "grpc.health.v1.Health"
 # A request a little too large gets an answer that says so; one far too large is cut off by the transport.
 TRANSPORT_MARGIN = 4
 SERVER_PING_INTERVAL_S = 30
-
-
-class AddressInUse(Exception):
-    """The server can't listen where it was told to."""
 
 
 def run(settings: Settings, progress: Progress, ready: Callable[[str], None]) -> int:
@@ -58,7 +56,7 @@ async def assemble(
     progress: Progress,
     ready: Callable[[str], None],
 ) -> Lifecycle:
-    """A server of these engines that is bound to its address and not started."""
+    """A server of these engines that is bound to its address and not started. Raises StartError."""
     in_flight = InFlight()
     drain = Drain(DrainTimes(settings.server.drain_window_s, settings.server.grace_s))
     registry = Registry(engines, settings.models)
@@ -68,9 +66,11 @@ async def assemble(
         options=_channel_options(settings),
     )
     add_servicers(server, registry, compile_check, Operations(drain, in_flight, registry))
-    await health.add_to(server)
+    if settings.server.health:
+        await health.add_to(server)
     if settings.server.reflection:
-        reflection.enable_server_reflection((*SERVICE_NAMES, HEALTH_NAME, reflection.SERVICE_NAME), server)
+        served = (*SERVICE_NAMES, *([HEALTH_NAME] if settings.server.health else []), reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(served, server)
     return Lifecycle(
         server,
         health,
@@ -79,7 +79,7 @@ async def assemble(
         compile_check,
         drain,
         settings.engine,
-        address=_bind(server, settings.server.address),
+        address=_bind(server, settings.server.address, server_credentials(settings.tls)),
         progress=progress,
         ready=ready,
     )
@@ -100,10 +100,10 @@ def _build_engine(model: ModelSettings, settings: Settings) -> Engine:
     return build(model, settings)
 
 
-def _bind(server: grpc.aio.Server, address: str) -> str:
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
     """Returns the address with the port that was really taken."""
     try:
-        port = server.add_insecure_port(address)
+        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError:
         port = 0
     if port == 0:

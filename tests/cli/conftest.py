@@ -56,10 +56,6 @@ class StartedServer:
         return self.exit_code
 
 
-class AddressInUse(Exception):
-    """Has the name that the command catches."""
-
-
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> StartedServer:
     logger = logging.getLogger("service")
@@ -68,6 +64,5 @@ def started(monkeypatch: pytest.MonkeyPatch) -> StartedServer:
     stand_in = StartedServer()
     module = ModuleType("service.server.app")
     module.run = stand_in.run  # type: ignore[attr-defined]
-    module.AddressInUse = AddressInUse  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "service.server.app", module)
     return stand_in

@@ -45,9 +45,15 @@ def test_both_models_are_served_and_the_way_in_is_told(
 
 
 def test_another_address(inferwire: Inferwire, started: StartedServer, capfd: pytest.CaptureFixture[str]) -> None:
-    inferwire("demo", "--address", "0.0.0.0:7000")
+    inferwire("demo", "--address", "0.0.0.0:7000", "--allow-insecure")
     assert started.settings[0].server.address == "0.0.0.0:7000"
     assert "chat --target 127.0.0.1:7000 -m" in capfd.readouterr().out
+
+
+def test_an_address_beyond_this_machine_needs_a_word_more(inferwire: Inferwire, started: StartedServer) -> None:
+    result = inferwire("demo", "--address", "0.0.0.0:7000")
+    assert (result.exit_code, started.settings) == (2, [])
+    assert "server.allow_insecure" in result.output
 
 
 def test_engine_output_goes_to_the_cache(

@@ -8,7 +8,8 @@ import pytest
 
 from service.api.models import ModelType
 from service.cli.serve import model_entry
-from tests.cli.conftest import AddressInUse, Inferwire, StartedServer
+from service.server.start_errors import AddressInUse
+from tests.cli.conftest import Inferwire, StartedServer
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,22 @@ def test_an_address_in_use_is_told_in_one_line(inferwire: Inferwire, started: St
     result = inferwire("serve", "--model", "a/x")
     assert result.exit_code == 1
     assert result.stdout.splitlines()[-1] == "error: Can't listen on 127.0.0.1:7: it is in use."
+
+
+def test_an_address_beyond_this_machine_names_both_ways_out(inferwire: Inferwire, started: StartedServer) -> None:
+    result = inferwire("serve", "--model", "a/x", "--server-address", "0.0.0.0:7")
+    assert (result.exit_code, started.settings) == (2, [])
+    shown = " ".join(result.output.replace("│", " ").split())
+    assert "0.0.0.0:7 can be reached from other machines" in shown
+    assert "Set tls.certificate and tls.key, or server.allow_insecure" in shown
+
+
+@pytest.mark.parametrize(
+    "way_out", [["--server-allow-insecure"], ["--tls-certificate", "server.pem", "--tls-key", "server.key"]]
+)
+def test_both_work(inferwire: Inferwire, started: StartedServer, way_out: list[str]) -> None:
+    assert inferwire("serve", "--model", "a/x", "--server-address", "0.0.0.0:7", *way_out).exit_code == 0
+    assert started.settings[0].server.address == "0.0.0.0:7"
 
 
 def test_log_lines_stay_apart_from_engine_output(

@@ -60,7 +60,7 @@ class TestPrecedence:
     def config(self, tmp_path: Path) -> Path:
         file = tmp_path / "settings.yaml"
         file.write_text(
-            "server: {grace_s: 1, address: 'file:1', reflection: false}\n"
+            "server: {grace_s: 1, address: 'localhost:1', reflection: false}\n"
             "limits: {max_messages: 11}\n"
             "models: [{path: some/Model}]\n"
         )
@@ -76,7 +76,7 @@ class TestPrecedence:
         [settings] = started.settings
         assert settings.server.grace_s == 3
         assert settings.limits.max_messages == 22
-        assert settings.server.address == "file:1"
+        assert settings.server.address == "localhost:1"
         assert settings.server.reflection is False
         assert settings.limits.max_contents == DEFAULTS.limits.max_contents
         assert [model.id for model in settings.models] == ["Model"]

@@ -23,6 +23,14 @@ def test_an_address_in_use_is_named(tmp_path: Path, taken_address: str) -> None:
     assert "Traceback" not in server.printed() + server.logged()
 
 
+def test_a_file_that_can_not_be_used_is_named(tmp_path: Path) -> None:
+    tls = {"certificate": str(tmp_path / "none.pem"), "key": str(tmp_path / "none.key")}
+    with server_process(tmp_path, "--config", settings_file(tmp_path, scripted_models(), tls=tls)) as server:
+        assert server.wait() == 1
+    assert f"error: Can't read {tls['certificate']}" in server.printed()
+    assert "Traceback" not in server.printed() + server.logged()
+
+
 @pytest.mark.real_model
 def test_models_that_are_not_there_are_named(tmp_path: Path) -> None:
     models = [{"path": "/no/such/llm"}, {"path": "/no/such/embedder", "type": "embedding"}]

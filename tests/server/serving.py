@@ -1,7 +1,7 @@
 """The server as service/server/app.py joins it, in this process and over scripted engines, as callers see it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +26,6 @@ from service.settings import (
     EngineSettings,
     LimitSettings,
     ModelSettings,
-    ServerSettings,
     Settings,
 )
 from tests.decoding.tried import TriedHere
@@ -92,10 +91,12 @@ async def running(
     compile_check: CompileCheck | None = None,
     admission: AdmissionSettings | None = None,
     engine: EngineSettings | None = None,
+    settings: Mapping[str, Any] | None = None,
     **server: Any,
 ) -> AsyncIterator[Running]:
-    settings = Settings(
-        server=ServerSettings(**{"address": "127.0.0.1:0", "grace_s": 5, "drain_window_s": 0, **server}),
+    """`settings` are those of other sections."""
+    configured = Settings(
+        **{"server": {"address": "127.0.0.1:0", "grace_s": 5, "drain_window_s": 0, **server}, **(settings or {})},
         engine=engine or EngineSettings(on_failure=EngineFailurePolicy.EXIT),
         limits=LIMITS,
         models=[ModelSettings(path=e.identifier, admission=admission or AdmissionSettings()) for e in engines],
@@ -106,7 +107,7 @@ async def running(
         told.append(address)
         ready.set()
 
-    lifecycle = await assemble(settings, engines, compile_check or TriedHere(), SilentProgress(), on_ready)
+    lifecycle = await assemble(configured, engines, compile_check or TriedHere(), SilentProgress(), on_ready)
     finished = asyncio.create_task(lifecycle.run())
     async with grpc.aio.insecure_channel(lifecycle.address) as channel:
         if wait:

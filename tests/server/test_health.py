@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service.rpc import SERVICE_NAMES
-from service.server.app import AddressInUse
+from service.server.start_errors import AddressInUse
 from tests.server.serving import LLM, Running, language, request, running
 from tests.server.slow_engines import SlowToLoad
 
@@ -98,6 +98,12 @@ async def test_reflection_can_be_switched_off() -> None:
             await told_by_reflection(served, reflection_pb2.ServerReflectionRequest(list_services=""))
 
 
+async def test_health_can_be_switched_off() -> None:
+    async with running(language(), health=False) as served:
+        with pytest.raises(Exception, match="UNIMPLEMENTED"):
+            await health(served)
+
+
 async def test_an_address_in_use_is_told() -> None:
     async with running(language()) as served:
         with pytest.raises(AddressInUse, match=served.address):
@@ -107,7 +113,7 @@ async def test_an_address_in_use_is_told() -> None:
 
 async def test_an_address_of_another_machine_is_told() -> None:
     with pytest.raises(AddressInUse, match=r"192\.0\.2\.1:1"):
-        async with running(language(), address="192.0.2.1:1"):
+        async with running(language(), address="192.0.2.1:1", allow_insecure=True):
             pass
 
 

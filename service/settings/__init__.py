@@ -1,15 +1,16 @@
 """What an operator can set: by flag, environment variable or YAML file, in this order of precedence.
 
 Loaded once, frozen, passed on by constructor. A nested setting such as `server.grace_s` is the flag `--server-grace-s`,
-the variable `INFERWIRE_SERVER__GRACE_S`, and in YAML `server: {grace_s: 30}`.
+the variable `INFERWIRE_SERVER__GRACE_S`, and in YAML `server: {grace_s: 30}`. A list in a flag or variable has commas.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,24 +20,8 @@ from pydantic_settings import (
 
 from service.api.models import ModelType
 from service.api.tools import ToolPromptFormat
-
-
-class Section(BaseModel):
-    """A group of settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class ServerSettings(Section):
-    address: str = Field("127.0.0.1:50051", description="Where to listen: host:port, or unix:path.")
-    drain_window_s: float = Field(
-        5.0, ge=0, description="Seconds after SIGTERM in which new calls are still taken, for balancers to notice."
-    )
-    grace_s: float = Field(30.0, ge=0, description="Seconds that calls under way may still take after that.")
-    reflection: bool = Field(True, description="Whether clients may ask for the contract (gRPC reflection).")
-    keepalive_min_interval_s: float = Field(
-        10.0, ge=0, description="The shortest interval at which clients may send keepalive pings."
-    )
+from service.settings.section import Section
+from service.settings.transport import ServerSettings, TlsSettings
 
 
 class EngineFailurePolicy(StrEnum):
@@ -139,9 +124,11 @@ class Settings(BaseSettings):
         extra="forbid",
         protected_namespaces=(),
         nested_model_default_partial_update=True,
+        hide_input_in_errors=True,
     )
 
     server: ServerSettings = ServerSettings()
+    tls: TlsSettings = TlsSettings()
     limits: LimitSettings = LimitSettings()
     engine: EngineSettings = EngineSettings()
     log: LogSettings = LogSettings()
@@ -149,11 +136,23 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _identifiers_differ(self) -> Self:
-        ids = [model.id for model in self.models]
-        twice = sorted({name for name in ids if ids.count(name) > 1})
-        if twice:
-            raise ValueError(f"two models have the same id: {', '.join(twice)}; set `id` to tell them apart")
+        if twice := _twice(model.id for model in self.models):
+            raise ValueError(f"two models have the same id: {twice}; set `id` to tell them apart")
         return self
+
+    @model_validator(mode="after")
+    def _not_reached_unencrypted(self) -> Self:
+        if not (self.server.stays_on_this_machine or self.tls.certificate or self.server.allow_insecure):
+            raise ValueError(
+                f"server.address: {self.server.address} can be reached from other machines, and nothing encrypts. Set "
+                "tls.certificate and tls.key, or server.allow_insecure where a mesh or a proxy encrypts"
+            )
+        return self
+
+
+def _twice(texts: Iterable[str]) -> str:
+    """Those that occur more than once."""
+    return ", ".join(sorted(text for text, count in Counter(texts).items() if count > 1))
 
 
 def load_settings(config_file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:

@@ -158,7 +158,7 @@ class CannedModels(model_service_pb2_grpc.ModelServiceServicer):
 
 
 @contextmanager
-def running_canned_server() -> Iterator[CannedServer]:
+def running_canned_server(credentials: grpc.ServerCredentials | None = None) -> Iterator[CannedServer]:
     canned = CannedServer()
     server = grpc.server(ThreadPoolExecutor(max_workers=8))
     inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(CannedInference(canned), server)
@@ -166,7 +166,9 @@ def running_canned_server() -> Iterator[CannedServer]:
     health_servicer = health.HealthServicer()
     health_servicer.set("inferwire.v1.AdminService", health_pb2.HealthCheckResponse.NOT_SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    canned.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    address = "127.0.0.1:0"
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+    canned.target = f"127.0.0.1:{port}"
     server.start()
     try:
         yield canned

@@ -13,6 +13,7 @@ from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.engines.registry import Registry
 from service.rpc import SERVICE_NAMES, add_servicers
+from service.server.auth import Authenticator
 from service.server.drain import Drain, DrainTimes
 from service.server.health import Health
 from service.server.interceptors import CallInterceptor, InFlight
@@ -62,7 +63,9 @@ async def assemble(
     registry = Registry(engines, settings.models)
     health = Health(SERVICE_NAMES)
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(SERVICE_NAMES, in_flight, settings.limits.max_request_bytes)],
+        interceptors=[
+            CallInterceptor(SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits.max_request_bytes)
+        ],
         options=_channel_options(settings),
     )
     add_servicers(server, registry, compile_check, Operations(drain, in_flight, registry))

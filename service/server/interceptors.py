@@ -1,4 +1,4 @@
-"""Around every call: its identity, its message checks, its place in the count of calls under way, its status.
+"""Around every call: who calls, its message checks, its place in the count of calls under way, its status.
 
 This is the only place where an exception becomes a gRPC status.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -22,8 +23,8 @@ from service.errors import (
     InternalError,
     MalformedMessage,
     MessageTooLarge,
-    RequestError,
 )
+from service.server.auth import Authenticator, Caller
 from service.telemetry.calls import Call, begin_call, call_span
 from service.wire.fields import refuse_unknown_fields
 from service.wire.status import status_code, status_from_error
@@ -38,6 +39,10 @@ DEADLINE_MARGIN, DEADLINE_MARGIN_S = 0.1, 0.05
 DRAINING_RETRY_S = 0.1
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Read: TypeAlias = Callable[[bytes], Any]
+
+SAN_PROPERTY = "x509_subject_alternative_name"
+HEALTH_PREFIX = "/grpc.health.v1.Health/"
 
 
 class InFlight:
@@ -90,10 +95,16 @@ class InFlight:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the methods of our own services; health and reflection are left alone."""
+    """Wraps the methods of our own services. Others, such as reflection, need no more than a caller who may call.
 
-    def __init__(self, services: tuple[str, ...], in_flight: InFlight, max_request_bytes: int) -> None:
+    Health is left alone: those who probe it have no credentials.
+    """
+
+    def __init__(
+        self, services: tuple[str, ...], authenticator: Authenticator, in_flight: InFlight, max_request_bytes: int
+    ) -> None:
         self._prefixes = tuple(f"/{service}/" for service in services)
+        self._authenticator = authenticator
         self._in_flight = in_flight
         self._max_request_bytes = max_request_bytes
 
@@ -103,31 +114,45 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith(self._prefixes):
+        method = handler_call_details.method
+        if handler is None or method.startswith(HEALTH_PREFIX):
             return handler
-        return self._wrap(handler, handler_call_details.method)
+        return self._wrap(handler, method) if method.startswith(self._prefixes) else self._guard(handler, method)
 
     def _wrap(self, handler: Any, method: str) -> Handler:
-        read = self._reader(handler.request_deserializer)
-        write = handler.response_serializer
+        """The handler gets bytes, which are read only once it is known who sent them."""
+        read, write = partial(self._read, handler.request_deserializer), handler.response_serializer
         if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary, method), read, write)
+            unary = self._unary(handler.unary_unary, method, read)
+            return grpc.unary_unary_rpc_method_handler(unary, response_serializer=write)
         if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(self._stream(handler.unary_stream, method, _one), read, write)
-        return grpc.stream_stream_rpc_method_handler(self._stream(handler.stream_stream, method, _each), read, write)
+            stream = self._stream(handler.unary_stream, method, read)
+            return grpc.unary_stream_rpc_method_handler(stream, response_serializer=write)
+        stream = self._stream(handler.stream_stream, method, partial(_each, read))
+        return grpc.stream_stream_rpc_method_handler(stream, response_serializer=write)
 
-    def _reader(self, deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-        """Returns errors instead of raising them: gRPC would answer any exception here with INTERNAL."""
+    def _guard(self, handler: Any, method: str) -> Handler:
+        """Reflection, the one service here of which we don't own the methods, has a single one."""
 
-        def read(data: bytes) -> Any:
+        async def call_stream(requests: Any, context: Context) -> None:
+            call = begin_call(method, _texts(context))
             try:
-                return self._read(deserialize, data)
-            except RequestError as error:
-                return error
+                self._caller(context)
+            except InferwireError as error:
+                await _end(context, call, error)  # which ends this call, too
+            async with aclosing(handler.stream_stream(requests, context)) as responses:
+                async for response in responses:
+                    await context.write(response)
 
-        return read
+        return grpc.stream_stream_rpc_method_handler(
+            call_stream, handler.request_deserializer, handler.response_serializer
+        )
 
-    def _read(self, deserialize: Callable[[bytes], Any], data: bytes) -> Any:
+    def _caller(self, context: Context) -> Caller:
+        """Raises Unauthenticated."""
+        return self._authenticator.authenticate(context.invocation_metadata() or (), _certificate_names(context))
+
+    def _read(self, deserialize: Read, data: bytes) -> Any:
         if len(data) > self._max_request_bytes:
             size, limit = len(data), self._max_request_bytes
             raise MessageTooLarge(
@@ -142,18 +167,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         refuse_unknown_fields(message)
         return message
 
-    def _unary(self, behavior: Callable[..., Any], method: str) -> Callable[..., Any]:
-        async def call_unary(request: Any, context: Context) -> Any:
+    def _unary(self, behavior: Callable[..., Any], method: str, read: Read) -> Callable[..., Any]:
+        async def call_unary(data: bytes, context: Context) -> Any:
             async with self._call(method, context):
-                return await behavior(_one(request), context)
+                return await behavior(read(data), context)
 
         return call_unary
 
-    def _stream(self, behavior: Callable[..., Any], method: str, open_request: Callable[[Any], Any]) -> Any:
-        async def call_stream(request: Any, context: Context) -> None:
+    def _stream(self, behavior: Callable[..., Any], method: str, read: Callable[[Any], Any]) -> Any:
+        async def call_stream(data: Any, context: Context) -> None:
             # Writes rather than yields: when the client goes away, a generator would be left waiting at its yield for
             # the garbage collector, and the engine would go on.
-            async with self._call(method, context), aclosing(behavior(open_request(request), context)) as responses:
+            async with self._call(method, context), aclosing(behavior(read(data), context)) as responses:
                 async for response in responses:
                     await context.write(response)
 
@@ -161,13 +186,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        metadata = _texts(context)
         with call_span(method, metadata):
             call = begin_call(method, metadata, context.time_remaining())
             limit = _limit(call)
             async with self._counted(call, context, limit), self._in_time(limit):
                 self._in_flight.check_open()
+                self._identify(call, context)
                 yield
+
+    def _identify(self, call: Call, context: Context) -> None:
+        """Raises Unauthenticated, and PermissionDenied for a method; the registry raises it for a model."""
+        caller = self._caller(context)
+        call.identity, call.models = caller.identity, caller.models
+        caller.check_method(call.method)
 
     @asynccontextmanager
     async def _in_time(self, limit: asyncio.Timeout) -> AsyncIterator[None]:
@@ -214,6 +246,7 @@ def _log(call: Call, code: grpc.StatusCode) -> None:
     fields = {
         "method": call.method,
         "code": code.name,
+        "identity": call.identity,
         "total_s": round(call.elapsed_s(), 4),
         "prompt_tokens": call.prompt_tokens,
         "cached_tokens": call.cached_tokens,
@@ -232,13 +265,15 @@ async def _end(context: Context, call: Call, error: InferwireError | None) -> No
     await context.abort(status.code, status.message, (*usage, *status.trailing_metadata))
 
 
-def _one(request: Any) -> Any:
-    """The request of a call, unless reading it failed."""
-    if isinstance(request, RequestError):
-        raise request
-    return request
+async def _each(read: Read, requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    async for data in requests:
+        yield read(data)
 
 
-async def _each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        yield _one(request)
+def _texts(context: Context) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _certificate_names(context: Context) -> Sequence[str]:
+    """Those of a certificate that TLS has accepted; none without one."""
+    return [name.decode(errors="replace") for name in context.auth_context().get(SAN_PROPERTY, ())]

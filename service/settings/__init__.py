@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from service.api.models import ModelType
 from service.api.tools import ToolPromptFormat
+from service.settings.access import ADMIN_SERVICE, AnonymousSettings, AuthSettings, IdentitySettings
 from service.settings.section import Section
 from service.settings.transport import ServerSettings, TlsSettings
 
@@ -129,15 +130,51 @@ class Settings(BaseSettings):
 
     server: ServerSettings = ServerSettings()
     tls: TlsSettings = TlsSettings()
+    auth: AuthSettings = AuthSettings()
+    anonymous: AnonymousSettings = AnonymousSettings()
+    identities: tuple[IdentitySettings, ...] = Field((), description="The callers that the server knows by name.")
     limits: LimitSettings = LimitSettings()
     engine: EngineSettings = EngineSettings()
     log: LogSettings = LogSettings()
     models: tuple[ModelSettings, ...] = Field((), description="The models to serve.")
 
+    @property
+    def anonymous_allowed(self) -> bool:
+        """Whether callers of no identity are served."""
+        return not self.identities if self.anonymous.allowed is None else self.anonymous.allowed
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether nothing at all keeps callers apart."""
+        return not self.identities and self.tls.client_ca is None
+
     @model_validator(mode="after")
     def _identifiers_differ(self) -> Self:
         if twice := _twice(model.id for model in self.models):
             raise ValueError(f"two models have the same id: {twice}; set `id` to tell them apart")
+        if twice := _twice(identity.name for identity in self.identities):
+            raise ValueError(f"two identities have the same name: {twice}")
+        if _twice(identity.token.get_secret_value() for identity in self.identities if identity.token):
+            raise ValueError("two identities have the same token")
+        return self
+
+    @model_validator(mode="after")
+    def _identities_can_be_proven(self) -> Self:
+        names = self.auth.jwt.jwks_file or self.auth.metadata_key
+        subjects = any(identity.subjects for identity in self.identities)
+        if subjects and not names:
+            raise ValueError("the `subjects` of identities need `auth.jwt.jwks_file` or `auth.metadata_key`")
+        if names and not subjects:
+            raise ValueError("`auth` names callers, but no identity has `subjects`; those of ['*'] are everybody")
+        if any(identity.sans for identity in self.identities) and not self.tls.client_ca:
+            raise ValueError("the `sans` of identities need `tls.client_ca`")
+        return self
+
+    @model_validator(mode="after")
+    def _administration_is_not_open(self) -> Self:
+        named = any(pattern.startswith(ADMIN_SERVICE) for pattern in self.anonymous.methods or ())
+        if named and not self.open_to_all:
+            raise ValueError(f"anonymous.methods: {ADMIN_SERVICE} is for identities, where there are any")
         return self
 
     @model_validator(mode="after")

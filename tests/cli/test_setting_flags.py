@@ -44,8 +44,8 @@ def test_every_setting_has_a_flag_with_its_default_help_and_variable(path: tuple
     assert option.help, "a description of the field"
 
 
-def test_settings_without_a_flag_of_their_own_have_another_one() -> None:
-    assert {("models",)} == WITHOUT_A_FLAG
+def test_models_have_flags_of_their_own_and_identities_have_none() -> None:
+    assert {("models",), ("identities",)} == WITHOUT_A_FLAG
     assert {"--model", "--embedding-model"} <= options_of_serve().keys()
 
 

@@ -11,10 +11,11 @@ from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.engines.registry import Registry
 from service.rpc import SERVICE_NAMES, add_servicers
+from service.server.auth import Authenticator
 from service.server.drain import Drain, DrainTimes
 from service.server.interceptors import CallInterceptor, InFlight
 from service.server.operations import Operations
-from service.settings import LimitSettings
+from service.settings import Settings
 
 
 @contextmanager
@@ -38,11 +39,10 @@ def scripted_server(engines: Sequence[Engine]) -> Iterator[str]:
 async def _start(engines: Sequence[Engine], compile_check: CompileCheck) -> tuple[grpc.aio.Server, str]:
     for engine in engines:
         await engine.start()
-    limit = LimitSettings().max_request_bytes
-    in_flight, registry = InFlight(), Registry(engines)
-    server = grpc.aio.server(interceptors=[CallInterceptor(SERVICE_NAMES, in_flight, limit)])
-    operations = Operations(Drain(DrainTimes(0.0, 0.0)), in_flight, registry)
-    add_servicers(server, registry, compile_check, operations)
+    settings, in_flight, registry = Settings(), InFlight(), Registry(engines)
+    interceptor = CallInterceptor(SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits.max_request_bytes)
+    server = grpc.aio.server(interceptors=[interceptor])
+    add_servicers(server, registry, compile_check, Operations(Drain(DrainTimes(0.0, 0.0)), in_flight, registry))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     return server, f"127.0.0.1:{port}"

@@ -1,0 +1,91 @@
+"""Certificates, keys and tokens that are made for a test."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+import trustme
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from service.client import Tls
+
+ISSUER, AUDIENCE = "https://issuer.example", "inferwire"
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
+
+
+class Authority:
+    """An authority that signs certificates, and the folder they are written to."""
+
+    def __init__(self, folder: Path, name: str = "ca") -> None:
+        self._folder = folder
+        self._authority = trustme.CA()
+        self.file = folder / f"{name}.pem"
+        self._authority.cert_pem.write_to_path(str(self.file))
+
+    def issue(self, name: str, *names: str, expired: bool = False) -> tuple[Path, Path]:
+        """Files of a certificate for `names` and of its key. The same `name` replaces them."""
+        lifetime = {"not_before": YESTERDAY - timedelta(days=1), "not_after": YESTERDAY} if expired else {}
+        issued = self._authority.issue_cert(*names, **lifetime)
+        certificate, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
+        certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+        key.write_bytes(issued.private_key_pem.bytes())
+        return certificate, key
+
+    def tls(self, *own: Path, server_name: str | None = None) -> Tls:
+        """What a client needs that trusts this authority; `own` are the files of its own certificate."""
+        certificate, key = own or (None, None)
+        return Tls(self.file, certificate, key, server_name)
+
+
+class Issuer:
+    """Somebody who signs JSON Web Tokens with one key at a time."""
+
+    def __init__(self, jwks_file: Path, key_id: str = "key-1") -> None:
+        self._jwks_file = jwks_file
+        self.rotate(key_id)
+
+    def rotate(self, key_id: str) -> None:
+        """From now on signs with a new key, and publishes no other."""
+        self._key, self._key_id = ec.generate_private_key(ec.SECP256R1()), key_id
+        self._jwks_file.write_text(json.dumps({"keys": [self._public()]}))
+
+    def _public(self) -> dict[str, Any]:
+        public = jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        return {**public, "kid": self._key_id, "use": "sig", "alg": "ES256"}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"jwks_file": self._jwks_file, "issuer": ISSUER, "audience": AUDIENCE, "leeway_s": 0}
+
+    def token(self, subject: Any = "alice", *, key_id: str | None = None, **changed: Any) -> str:
+        """Claims that are None are left out."""
+        now = int(time.time())
+        claims = {"sub": subject, "iss": ISSUER, "aud": AUDIENCE, "exp": now + 600, "nbf": now - 1, **changed}
+        given = {name: value for name, value in claims.items() if value is not None}
+        return jwt.encode(given, self._key, "ES256", headers={"kid": key_id or self._key_id})
+
+    def unsigned(self) -> str:
+        _, payload, _ = self.token().split(".")
+        return f"{_encoded({'alg': 'none', 'typ': 'JWT', 'kid': self._key_id})}.{payload}."
+
+    def signed_with_the_public_key(self) -> str:
+        """As if the key that anybody may know were a shared secret."""
+        _, payload, _ = self.token().split(".")
+        signed = f"{_encoded({'alg': 'HS256', 'typ': 'JWT', 'kid': self._key_id})}.{payload}"
+        public = self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return f"{signed}.{_base64(hmac.digest(public, signed.encode(), hashlib.sha256))}"
+
+
+def _encoded(header: dict[str, str]) -> str:
+    return _base64(json.dumps(header).encode())
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -27,6 +27,9 @@ if _version_not_supported:
 
 class AdminServiceStub:
     """AdminService is for operators and load balancers, not for callers of models.
+
+    Where callers have identities, any method may answer UNAUTHENTICATED, and PERMISSION_DENIED to an identity that isn't
+    named for this service.
     """
 
     def __init__(self, channel):
@@ -49,6 +52,9 @@ class AdminServiceStub:
 
 class AdminServiceServicer:
     """AdminService is for operators and load balancers, not for callers of models.
+
+    Where callers have identities, any method may answer UNAUTHENTICATED, and PERMISSION_DENIED to an identity that isn't
+    named for this service.
     """
 
     def Drain(self, request, context):
@@ -92,6 +98,9 @@ def add_AdminServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
     """AdminService is for operators and load balancers, not for callers of models.
+
+    Where callers have identities, any method may answer UNAUTHENTICATED, and PERMISSION_DENIED to an identity that isn't
+    named for this service.
     """
 
     @staticmethod

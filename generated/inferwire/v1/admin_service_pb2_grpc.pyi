@@ -13,7 +13,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """AdminService is for operators and load balancers, not for callers of models."""
+    """AdminService is for operators and load balancers, not for callers of models.
+
+    Where callers have identities, any method may answer UNAUTHENTICATED, and PERMISSION_DENIED to an identity that isn't
+    named for this service.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Drain: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DrainRequest, _admin_service_pb2.DrainResponse]
@@ -27,7 +31,11 @@ class AdminServiceStub:
     """GetLoad returns how busy the server is. Always safe to retry, cheap enough for every second."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AdminService is for operators and load balancers, not for callers of models."""
+    """AdminService is for operators and load balancers, not for callers of models.
+
+    Where callers have identities, any method may answer UNAUTHENTICATED, and PERMISSION_DENIED to an identity that isn't
+    named for this service.
+    """
 
     @_abc_1.abstractmethod
     def Drain(

@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class ModelServiceStub:
     """ModelService tells and changes which models are served.
+
+    Where callers have identities, any method may answer UNAUTHENTICATED and PERMISSION_DENIED.
     """
 
     def __init__(self, channel):
@@ -59,10 +61,13 @@ class ModelServiceStub:
 
 class ModelServiceServicer:
     """ModelService tells and changes which models are served.
+
+    Where callers have identities, any method may answer UNAUTHENTICATED and PERMISSION_DENIED.
     """
 
     def ListModels(self, request, context):
-        """ListModels returns every model, also those that are still loading (`state`). Always safe to retry.
+        """ListModels returns every model that the caller may use, also those that are still loading (`state`). Always safe to
+        retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,7 +76,8 @@ class ModelServiceServicer:
     def GetModel(self, request, context):
         """GetModel returns one model.
 
-        NOT_FOUND (MODEL_NOT_FOUND) when no model has the identifier. Always safe to retry.
+        NOT_FOUND (MODEL_NOT_FOUND) when no model has the identifier, PERMISSION_DENIED for any identifier that the caller
+        may not use. Always safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,6 +137,8 @@ def add_ModelServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
     """ModelService tells and changes which models are served.
+
+    Where callers have identities, any method may answer UNAUTHENTICATED and PERMISSION_DENIED.
     """
 
     @staticmethod

@@ -13,15 +13,21 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """ModelService tells and changes which models are served."""
+    """ModelService tells and changes which models are served.
+
+    Where callers have identities, any method may answer UNAUTHENTICATED and PERMISSION_DENIED.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]
-    """ListModels returns every model, also those that are still loading (`state`). Always safe to retry."""
+    """ListModels returns every model that the caller may use, also those that are still loading (`state`). Always safe to
+    retry.
+    """
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
     """GetModel returns one model.
 
-    NOT_FOUND (MODEL_NOT_FOUND) when no model has the identifier. Always safe to retry.
+    NOT_FOUND (MODEL_NOT_FOUND) when no model has the identifier, PERMISSION_DENIED for any identifier that the caller
+    may not use. Always safe to retry.
     """
     RegisterModel: _aio.UnaryUnaryMultiCallable[_models_pb2.RegisterModelRequest, _models_pb2.RegisterModelResponse]
     """RegisterModel loads a model or an adapter and serves it once it is ready.
@@ -38,7 +44,10 @@ class ModelServiceStub:
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ModelService tells and changes which models are served."""
+    """ModelService tells and changes which models are served.
+
+    Where callers have identities, any method may answer UNAUTHENTICATED and PERMISSION_DENIED.
+    """
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -46,7 +55,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.ListModelsRequest,
         context: _aio.ServicerContext[_models_pb2.ListModelsRequest, _abc.Awaitable[_models_pb2.ListModelsResponse]],
     ) -> _abc.Awaitable[_models_pb2.ListModelsResponse]:
-        """ListModels returns every model, also those that are still loading (`state`). Always safe to retry."""
+        """ListModels returns every model that the caller may use, also those that are still loading (`state`). Always safe to
+        retry.
+        """
 
     @_abc_1.abstractmethod
     def GetModel(
@@ -56,7 +67,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_models_pb2.GetModelResponse]:
         """GetModel returns one model.
 
-        NOT_FOUND (MODEL_NOT_FOUND) when no model has the identifier. Always safe to retry.
+        NOT_FOUND (MODEL_NOT_FOUND) when no model has the identifier, PERMISSION_DENIED for any identifier that the caller
+        may not use. Always safe to retry.
         """
 
     @_abc_1.abstractmethod

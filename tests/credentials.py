@@ -20,6 +20,13 @@ ISSUER, AUDIENCE = "https://issuer.example", "inferwire"
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
+def replace(file: Path, content: bytes) -> None:
+    """By another file, which can be told from the old one however soon it comes and however long it is."""
+    new = file.with_name(f"{file.name}.new")
+    new.write_bytes(content)
+    new.replace(file)
+
+
 class Authority:
     """An authority that signs certificates, and the folder they are written to."""
 
@@ -34,8 +41,8 @@ class Authority:
         lifetime = {"not_before": YESTERDAY - timedelta(days=1), "not_after": YESTERDAY} if expired else {}
         issued = self._authority.issue_cert(*names, **lifetime)
         certificate, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
-        certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
-        key.write_bytes(issued.private_key_pem.bytes())
+        replace(certificate, b"".join(part.bytes() for part in issued.cert_chain_pems))
+        replace(key, issued.private_key_pem.bytes())
         return certificate, key
 
     def tls(self, *own: Path, server_name: str | None = None) -> Tls:
@@ -54,7 +61,7 @@ class Issuer:
     def rotate(self, key_id: str) -> None:
         """From now on signs with a new key, and publishes no other."""
         self._key, self._key_id = ec.generate_private_key(ec.SECP256R1()), key_id
-        self._jwks_file.write_text(json.dumps({"keys": [self._public()]}))
+        replace(self._jwks_file, json.dumps({"keys": [self._public()]}).encode())
 
     def _public(self) -> dict[str, Any]:
         public = jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)

@@ -18,7 +18,7 @@ from service.client import Client, Tls
 from service.engines.scripted import Reply
 from service.errors import Unauthenticated
 from service.server.start_errors import UnusableFile
-from tests.credentials import Authority
+from tests.credentials import Authority, replace
 from tests.server.serving import LLM, PATIENCE_S, Running, language, running
 
 CHAT = ChatCompletionRequest(model_id=LLM, messages=(UserMessage(content="Hello?"),))
@@ -150,12 +150,12 @@ class TestReload:
         own = authority.issue("client", "search.example")
         theirs = Tls(authority.file, *stranger.issue("theirs", "search.example"))
         trusted = authority.file.with_name("trusted.pem")
-        trusted.write_bytes(stranger.file.read_bytes())
+        replace(trusted, stranger.file.read_bytes())
         certificate, key = authority.issue("server", "127.0.0.1")
         tls = {"certificate": certificate, "key": key, "client_ca": trusted}
         async with running(language(), settings={"tls": tls}) as served:
             assert await models(served, theirs) == [LLM]
-            trusted.write_bytes(authority.file.read_bytes())
+            replace(trusted, authority.file.read_bytes())
             assert await models(served, authority.tls(*own)) == [LLM]
             assert await no_connection(served, theirs)
 

@@ -10,6 +10,7 @@ import uvloop
 from grpc_reflection.v1alpha import reflection
 
 from service.decoding.compile_check import CompileCheck
+from service.engines.admission import Quotas, Share
 from service.engines.base import Engine
 from service.engines.registry import Registry
 from service.rpc import SERVICE_NAMES, add_servicers
@@ -23,6 +24,7 @@ from service.server.progress import Progress
 from service.server.start_errors import AddressInUse
 from service.server.tls import server_credentials
 from service.settings import EngineKind, ModelSettings, Settings
+from service.settings.access import Access
 
 IMPORT_STEP = "import the engines"
 HEALTH_NAME = "grpc.health.v1.Health"
@@ -60,7 +62,7 @@ async def assemble(
     """A server of these engines that is bound to its address and not started. Raises StartError."""
     in_flight = InFlight()
     drain = Drain(DrainTimes(settings.server.drain_window_s, settings.server.grace_s))
-    registry = Registry(engines, settings.models)
+    registry = Registry(engines, settings.models, _quotas(settings))
     health = Health(SERVICE_NAMES)
     server = grpc.aio.server(
         interceptors=[
@@ -86,6 +88,15 @@ async def assemble(
         progress=progress,
         ready=ready,
     )
+
+
+def _quotas(settings: Settings) -> Quotas:
+    shares = {identity.name: _share(identity) for identity in settings.identities}
+    return Quotas(shares, default=_share(settings.anonymous))
+
+
+def _share(access: Access) -> Share:
+    return Share(access.weight, access.max_concurrent_calls, access.tokens_per_minute)
 
 
 def build_engines(settings: Settings) -> list[Engine]:

@@ -52,7 +52,7 @@ def identities(token_file: Path) -> list[dict[str, Any]]:
     return [
         {"name": "search", "token": SEARCH, "models": [OTHER, "emb*"]},
         {"name": "admin", "token": ADMIN, "methods": ["AdminService/*", "ModelService/*"]},
-        {"name": "filed", "token_file": token_file},
+        {"name": "filed", "token_file": token_file, "tokens_per_minute": 1},
         {"name": "staff", "subjects": ["*"]},
     ]
 
@@ -185,6 +185,17 @@ class TestModels:
         for token, expected in {SEARCH: [EMBEDDER, OTHER], FILED: [LLM, EMBEDDER, OTHER]}.items():
             [answer] = await server.answers("ListModels", ask("ListModels"), **shown(token))
             assert [model.identifier for model in answer.models] == expected
+
+
+class TestShares:
+    async def test_an_identity_is_held_to_its_own_limits(self, server: Running) -> None:
+        await server.answers("Embeddings", ask("Embeddings"), **shown(FILED))
+        failure = await server.failure("Embeddings", ask("Embeddings"), **shown(FILED))
+        assert (failure.code, failure.reason) == (Code.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED")
+
+    async def test_and_not_to_those_of_others(self, server: Running) -> None:
+        for token in (FILED, SEARCH, SEARCH):
+            await server.answers("Embeddings", ask("Embeddings"), **shown(token))
 
 
 class TestHealthAndReflection:

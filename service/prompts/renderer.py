@@ -1,8 +1,6 @@
 """Rendering: a conversation to the prompt of one model, what callers wrote kept apart from the model's own words."""
 
 import json
-import re
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,18 +13,15 @@ from service.api.tools import ToolPromptFormat
 from service.errors import InvalidField, UnsupportedByModel
 from service.prompts import llama
 from service.prompts.conversation import Turn
+from service.prompts.marks import Marks
 from service.prompts.tokenizer import Prompt, Segment, Tokenizer
 from service.prompts.tool_prompts import with_tools
-from service.tool_formats.describing import escaped
 from service.tool_formats.dialects import write_calls
 from service.tool_formats.native import NativeDialect, described
 from service.tool_formats.reading import PYTHON_TAG
 from service.tool_formats.use import NO_TOOLS, ModelDialects, ToolUse
 
 Say: TypeAlias = Callable[[str], str]
-
-# Nothing of this can spell a control token, and templates compare some of it.
-HARMLESS = re.compile(r"[A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,21 +139,18 @@ class Renderer:
     def _segments(self, turns: Sequence[Turn], use: ToolUse) -> list[Segment]:
         """The rendered conversation, cut where callers' texts begin and end.
 
-        The template runs once on placeholders, to learn where texts go, and once on the texts themselves. Where both
-        agree, the cuts are certain. Templates may strip contents, hence the second attempt; one that changes contents
-        in another way gets them unchanged.
+        The template runs once on the texts themselves, and once on marks in their place, to learn where they go. One
+        that changes texts in a way that marks don't know gets them unchanged.
         """
         # First, so that a template that refuses the conversation speaks of what the caller wrote.
         rendered = self._apply(*_template_input(turns, use, str, str))
-        marks = Marks()
+        marks = Marks(self.tokenizer.may_become_control)
         frame = self._apply(*_template_input(turns, use, marks.content, marks.in_json))
-        for attempt in (marks.texts, marks.stripped()):
-            segments = marks.fill(frame, attempt)
-            if "".join(segment.text for segment in segments) == rendered:
-                return segments
+        if (fitted := marks.fitted(frame, rendered)) is not None:
+            return fitted
         if marks.damaged_in(frame):
             raise UnsupportedByModel("messages", "The model's chat template doesn't keep messages apart.")
-        return marks.fill(frame, marks.texts)
+        return marks.filled(frame)
 
     def _apply(self, conversation: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
         apply: Callable[..., str] = self.tokenizer.pretrained.apply_chat_template
@@ -166,47 +158,6 @@ class Renderer:
             return apply(conversation, tools=tools or None, tokenize=False, add_generation_prompt=True)
         except TemplateError as error:
             raise InvalidField("messages", f"The model's chat template refuses it: {error}.") from error
-
-
-class Marks:
-    """Stand for callers' texts while a template runs."""
-
-    def __init__(self) -> None:
-        # Random, so that nobody can write one; of digits, which have no upper case.
-        self._nonce = f"{secrets.randbelow(10**16):016}"
-        self._mark = re.compile(f"\ue000{self._nonce}:(\\d+)\ue001")
-        self.texts: list[str] = []
-        """As a template is expected to show them."""
-        self._contents: set[int] = set()
-
-    def content(self, text: str) -> str:
-        """The mark of a message's content."""
-        if not text:
-            return text
-        self._contents.add(len(self.texts))
-        return self._add(text)
-
-    def in_json(self, text: str) -> str:
-        """The mark of a string that the template shows as part of JSON."""
-        return text if HARMLESS.fullmatch(text) else self._add(escaped(text))
-
-    def stripped(self) -> list[str]:
-        return [text.strip() if index in self._contents else text for index, text in enumerate(self.texts)]
-
-    def fill(self, frame: str, texts: Sequence[str]) -> list[Segment]:
-        # split() alternates between text and the captured index.
-        segments = [
-            Segment(texts[int(piece)], trusted=False) if odd % 2 else Segment(piece, trusted=True)
-            for odd, piece in enumerate(self._mark.split(frame))
-        ]
-        return [segment for segment in segments if segment.text]
-
-    def damaged_in(self, frame: str) -> bool:
-        return self._nonce in self._mark.sub("", frame)
-
-    def _add(self, text: str) -> str:
-        self.texts.append(text)
-        return f"\ue000{self._nonce}:{len(self.texts) - 1}\ue001"
 
 
 def _template_input(

@@ -1,21 +1,21 @@
 """A model's tokenizer, made safe for text from strangers: control tokens spelled in it are read as plain text."""
 
 import json
-import re
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate, groupby
 from typing import Any
 
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import AutoTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+from service.prompts.control_tokens import BYTE_PIECE, WORD_START, ControlSpan, ControlTokens
+
 # Characters; hardly any token of a text is longer.
 LONG_TOKEN = 16
-WORD_START = "\u2581"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model reads; `neutralized_spans` counts untrusted segments that spelled control tokens."""
+    """What the model reads; `neutralized_spans` counts the places where untrusted text spelled a control token."""
 
     text: str
     token_ids: list[int]
@@ -43,10 +43,8 @@ class Tokenizer:
             raise ValueError("The model has no fast tokenizer (tokenizer.json), which this server needs.")
         self.pretrained = pretrained
         self._fast = _bare(pretrained.backend_tokenizer.to_str())
+        self._control = ControlTokens(self._fast)
         added = self._fast.get_added_tokens_decoder()
-        self.control_tokens = {token.content: i for i, token in added.items() if _is_control(token.content)}
-        self._control_ids = frozenset(self.control_tokens.values())
-        self._plain = _without_control_tokens(self._fast)
         self.prefix_ids, self.suffix_ids = _special_ids_around_text(self._fast)
         self._special_ids = frozenset(i for i, token in added.items() if token.special)
         self._token_bytes = lru_cache(maxsize=None)(_token_bytes_of(self._fast))
@@ -54,6 +52,15 @@ class Tokenizer:
     @classmethod
     def load(cls, path: str) -> "Tokenizer":
         return cls(AutoTokenizer.from_pretrained(path))
+
+    @property
+    def control_tokens(self) -> Mapping[str, int]:
+        """Their ids by their spelling."""
+        return self._control.ids
+
+    def may_become_control(self, word: str) -> bool:
+        """Whether a word of letters and digits, wherever it is put, could become a part of a control token."""
+        return self._control.may_hold(word)
 
     @property
     def vocabulary_size(self) -> int:
@@ -67,20 +74,10 @@ class Tokenizer:
         """
         text = "".join(segment.text for segment in segments)
         encoding = _encoded(self._fast, text)
-        offending = self._offending(segments, encoding)
-        if not offending:
-            return Prompt(text, encoding.ids, 0)
-        ids: list[int] = []
-        found = len(offending)
-        for run in _runs(segments, offending):
-            if isinstance(run, Segment):
-                ids += self._encode_plain(run.text)
-                continue
-            # Once more: with a neighbour gone, the rest may spell another control token.
-            rest = self.encode(run)
-            ids += rest.token_ids
-            found += rest.neutralized_spans
-        return Prompt(text, ids, found)
+        spelled = _count_touching(segments, self._control.spans(text, encoding))
+        if spelled:
+            encoding = _encoded(self._control.guarded, self._in_secret(segments))
+        return Prompt(text, encoding.ids, spelled)
 
     def encode_untrusted(self, text: str) -> Prompt:
         return self.encode([Segment(text, trusted=False)])
@@ -92,7 +89,7 @@ class Tokenizer:
         """
         head = text[: LONG_TOKEN * limit]
         # A word that the cut went through may have more tokens than as a whole.
-        return len(head) < len(text) and len(self._encode_plain(head)) > limit + LONG_TOKEN
+        return len(head) < len(text) and len(_encoded(self._control.guarded, head).ids) > limit + LONG_TOKEN
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for; of an added token, its spelling."""
@@ -103,25 +100,13 @@ class Tokenizer:
         """What a token adds to a generated text: special tokens add nothing."""
         return b"" if token_id in self._special_ids else self.token_bytes(token_id)
 
-    def _offending(self, segments: Sequence[Segment], encoding: Any) -> frozenset[int]:
-        """The indexes of untrusted segments that a control token touches."""
-        touched = [
-            span
-            for token_id, span in zip(encoding.ids, encoding.offsets, strict=True)
-            if token_id in self._control_ids and span[0] < span[1]
-        ]
-        found = set()
-        start = 0
-        for index, segment in enumerate(segments):
-            end = start + len(segment.text)
-            if not segment.trusted and any(a < end and b > start for a, b in touched):
-                found.add(index)
-            start = end
-        return frozenset(found)
-
-    def _encode_plain(self, text: str) -> list[int]:
-        ids: list[int] = _encoded(self._plain, text).ids
-        return ids
+    def _in_secret(self, segments: Sequence[Segment]) -> str:
+        """The text, in which what is trusted calls control tokens by their secret names."""
+        runs = groupby((segment for segment in segments if segment.text), key=lambda segment: segment.trusted)
+        texts = (("".join(segment.text for segment in run), trusted) for trusted, run in runs)
+        return "".join(
+            self._control.in_secret(text, _encoded(self._fast, text)) if trusted else text for text, trusted in texts
+        )
 
 
 def _encoded(tokenizer: FastTokenizer, text: str) -> Any:
@@ -129,19 +114,11 @@ def _encoded(tokenizer: FastTokenizer, text: str) -> Any:
     return tokenizer.encode_batch([text], add_special_tokens=False)[0]
 
 
-def _runs(segments: Sequence[Segment], offending: frozenset[int]) -> Iterator[Segment | list[Segment]]:
-    """Offending segments alone, the others in between as lists."""
-    others: list[Segment] = []
-    for index, segment in enumerate(segments):
-        if index not in offending:
-            others.append(segment)
-            continue
-        if others:
-            yield others
-        yield segment
-        others = []
-    if others:
-        yield others
+def _count_touching(segments: Sequence[Segment], spans: Sequence[ControlSpan]) -> int:
+    """How many of the spans callers wrote, or a part of them."""
+    ends = list(accumulate(len(segment.text) for segment in segments))
+    around = (segments[bisect_right(ends, span.start) : bisect_left(ends, span.end) + 1] for span in spans)
+    return sum(any(segment.text and not segment.trusted for segment in touched) for touched in around)
 
 
 def _bare(serialized: str) -> FastTokenizer:
@@ -150,35 +127,6 @@ def _bare(serialized: str) -> FastTokenizer:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
-
-
-def _is_control(added_token: str) -> bool:
-    """Every added token is, special or not, but for the characters and the indentation that some models add as such."""
-    return len(added_token) > 1 and not set(added_token) <= {" ", "\t", "\n", "\r", WORD_START}
-
-
-def _without_control_tokens(tokenizer: FastTokenizer) -> FastTokenizer:
-    """The same tokenizer, to which control tokens are ordinary text."""
-    state = json.loads(tokenizer.to_str())
-    spellings = [token["content"] for token in state["added_tokens"] if _is_control(token["content"])]
-    state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] not in spellings]
-    _rename_pieces(state["model"], {spelling: f"{spelling}{secrets.token_hex(8)}" for spelling in spellings})
-    return FastTokenizer.from_str(json.dumps(state))
-
-
-def _rename_pieces(model: dict[str, Any], names: Mapping[str, str]) -> None:
-    """Gives pieces of the vocabulary names that nobody can write. Their ids stay.
-
-    Many models have their control tokens in the ordinary vocabulary, too, where a text that spells one finds it.
-    """
-    if model["type"] == "Unigram":
-        model["vocab"] = [(names.get(piece, piece), score) for piece, score in model["vocab"]]
-        return
-    model["vocab"] = {names.get(piece, piece): token_id for piece, token_id in model["vocab"].items()}
-    if "merges" in model:
-        model["merges"] = [pair for pair in model["merges"] if not names.keys() & {"".join(pair), *pair}]
-    if model.get("unk_token") in names:
-        model["unk_token"] = names[model["unk_token"]]
 
 
 def _special_ids_around_text(tokenizer: FastTokenizer) -> tuple[list[int], list[int]]:

@@ -58,7 +58,7 @@ def test_a_control_token_that_a_caller_spells_is_text(smol: Tokenizer, plain_smo
     prompt = smol.encode_untrusted(text)
     assert not control_ids(plain_smol.backend_tokenizer) & set(prompt.token_ids)
     assert plain_smol.decode(prompt.token_ids) == text
-    assert (prompt.text, prompt.neutralized_spans) == (text, 1)
+    assert (prompt.text, prompt.neutralized_spans) == (text, text.count("|>"))
 
 
 def test_a_control_token_of_the_template_stays_one(smol: Tokenizer, plain_smol: Any) -> None:
@@ -84,12 +84,12 @@ def test_a_control_token_put_together_from_pieces_is_text(
     prompt = smol.encode(segments)
     assert plain_smol.convert_tokens_to_ids(END) not in prompt.token_ids
     assert plain_smol.decode(prompt.token_ids) == END
-    assert prompt.neutralized_spans == sum(not segment.trusted for segment in segments)
+    assert prompt.neutralized_spans == 1
 
 
-def test_what_was_neutralised_is_counted_by_segment(smol: Tokenizer) -> None:
+def test_each_place_that_was_neutralised_counts(smol: Tokenizer) -> None:
     prompt = smol.encode([untrusted(END), trusted(END), untrusted("fine"), untrusted(f"{END}{END}")])
-    assert prompt.neutralized_spans == 2
+    assert prompt.neutralized_spans == 3
 
 
 @given(

@@ -31,7 +31,7 @@ from service.wire.embeddings import embeddings_response_to_proto
 from service.wire.models import model_to_proto
 from service.wire.status import status_from_error
 
-USAGE = Usage(prompt_tokens=7, cached_tokens=2, completion_tokens=3)
+USAGE = Usage(prompt_tokens=7, cached_tokens=2, completion_tokens=3, neutralized_spans=1)
 TIMINGS = Timings(queued_s=0.001, time_to_first_token_s=0.25, total_s=0.5)
 TEXTS = ("Paris", " is", " it.")
 ANSWER = "".join(TEXTS)

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens by the engine's own counts; `cached_tokens` are among the prompt's."""
+    """Tokens by the engine's own counts; `cached_tokens` are among the prompt's.
+
+    `neutralized_spans` counts the places where a caller's text spells a control token, and was read as text.
+    """
 
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    neutralized_spans: int = 0
 
     @property
     def total_tokens(self) -> int:

@@ -43,6 +43,7 @@ def usage_line(end: Complete) -> str:
     parts = [
         f"{usage.prompt_tokens} prompt tokens ({usage.cached_tokens} cached)",
         f"{usage.completion_tokens} completion tokens",
+        *([f"control tokens read as text: {usage.neutralized_spans}"] if usage.neutralized_spans else []),
         *([] if first is None else [f"first token after {first:.2f} s"]),
         f"total {timings.total_s:.2f} s",
         end.stop_reason.value,

@@ -18,6 +18,7 @@ from service.errors import (
     InvalidField,
     UnsupportedByModel,
 )
+from service.prompts.tokenizer import Segment
 from service.telemetry.calls import Call
 
 
@@ -27,6 +28,7 @@ class EmbeddingInput:
 
     token_ids: list[int]
     original_tokens: int
+    neutralized_spans: int
 
 
 class Embeddings:
@@ -44,11 +46,17 @@ class Embeddings:
         tokens = sum(len(i.token_ids) for i in inputs)
         async with admission.place(call.identity, tokens, call.remaining_s()) as place:
             call.prompt_tokens = place.used = tokens
+            call.neutralized_spans = sum(i.neutralized_spans for i in inputs)
             queued_s = call.elapsed_s()
             vectors = await _embed_all(engine, inputs, request.output_dimension)
         return EmbeddingsResponse(
             embeddings=[_embedding(*pair) for pair in zip(inputs, vectors, strict=True)],
-            usage=Usage(prompt_tokens=call.prompt_tokens, cached_tokens=0, completion_tokens=0),
+            usage=Usage(
+                prompt_tokens=call.prompt_tokens,
+                cached_tokens=0,
+                completion_tokens=0,
+                neutralized_spans=call.neutralized_spans,
+            ),
             timings=Timings(queued_s, None, call.elapsed_s()),
             model_id=request.model_id,
             request_id=call.request_id,
@@ -97,14 +105,18 @@ def _input(engine: EmbeddingEngine, prefix: str, text: str, truncation: TextTrun
     limit = engine.model.limits.context_length
     if truncation is TextTruncation.NONE and tokenizer.surely_exceeds(prefix + text, limit):
         raise _text_too_long(index, None, limit)
-    ids = tokenizer.encode_untrusted(prefix + text).token_ids
+    # The prefix is the model's own, and may hold control tokens.
+    own = Segment(prefix, trusted=True)
+    prompt = tokenizer.encode([own, Segment(text, trusted=False)])
+    ids = prompt.token_ids
     around = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
     if truncation is TextTruncation.NONE and len(ids) + around > limit:
         raise _text_too_long(index, len(ids) + around, limit)
     # The task's prefix is no part of the text that is cut from its start.
-    head = tokenizer.encode_untrusted(prefix).token_ids if truncation is TextTruncation.START else []
+    head = tokenizer.encode([own]).token_ids if truncation is TextTruncation.START else []
     kept = _cut(ids, head, limit - around, truncation)
-    return EmbeddingInput(tokenizer.prefix_ids + kept + tokenizer.suffix_ids, len(ids) + around)
+    whole = tokenizer.prefix_ids + kept + tokenizer.suffix_ids
+    return EmbeddingInput(whole, len(ids) + around, prompt.neutralized_spans)
 
 
 def _text_too_long(index: int, tokens: int | None, limit: int) -> ContextLengthExceeded:

@@ -114,6 +114,7 @@ class AnswerInProgress:
         self._aligner = LogprobAligner(tokenizer.token_bytes if plan.show_control_tokens else tokenizer.visible_bytes)
         self._logprobs: list[TokenLogProbs] = []
         call.prompt_tokens = len(plan.prompt.token_ids)
+        call.neutralized_spans = plan.prompt.neutralized_spans
 
     def take(self, step: GenerationStep) -> Iterator[Event]:
         if self._sequence == 0:
@@ -148,12 +149,13 @@ class AnswerInProgress:
         return Start(self._next(), self._engine.identifier, self._call.request_id)
 
     def complete(self, finish: Finish, outcome: ConstraintOutcome | None) -> Complete:
-        usage = Usage(self._call.prompt_tokens, self._call.cached_tokens, self._call.completion_tokens)
+        call = self._call
+        usage = Usage(call.prompt_tokens, call.cached_tokens, call.completion_tokens, call.neutralized_spans)
         return Complete(
             sequence=self._next(),
             stop_reason=self._stop_reason(finish),
             usage=usage,
-            timings=Timings(self._queued_s, self._first_token_s, self._call.elapsed_s()),
+            timings=Timings(self._queued_s, self._first_token_s, call.elapsed_s()),
             metrics=self._metrics(usage),
             constraint_outcome=outcome,
             stop_string=finish.stop_string,

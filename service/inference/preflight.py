@@ -24,7 +24,9 @@ class Preflight:
                 draft = await draft_chat(request, engine, self._compile_check)
             case CompletionRequest():
                 draft = await draft_completion(request, engine, self._compile_check)
-        call.prompt_tokens = len(draft.prompt.token_ids) if draft.prompt else 0
+        if draft.prompt:
+            call.prompt_tokens = len(draft.prompt.token_ids)
+            call.neutralized_spans = draft.prompt.neutralized_spans
         return _report(draft)
 
 

@@ -251,13 +251,15 @@ def _log(call: Call, code: grpc.StatusCode) -> None:
         "prompt_tokens": call.prompt_tokens,
         "cached_tokens": call.cached_tokens,
         "completion_tokens": call.completion_tokens,
+        "neutralized_spans": call.neutralized_spans,
     }
     logger.info("Call", extra=fields | ({"tool_metadata": call.tool_metadata} if call.tool_metadata else {}))
 
 
 async def _end(context: Context, call: Call, error: InferwireError | None) -> None:
     """Sends the usage, and the status of a failed call."""
-    usage = usage_to_metadata(Usage(call.prompt_tokens, call.cached_tokens, call.completion_tokens))
+    counts = call.prompt_tokens, call.cached_tokens, call.completion_tokens, call.neutralized_spans
+    usage = usage_to_metadata(Usage(*counts))
     if error is None:
         context.set_trailing_metadata(usage)
         return

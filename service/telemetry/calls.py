@@ -35,7 +35,7 @@ REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 @dataclass(slots=True)
 class Call:
-    """One call. The token counts grow while it runs, so that every exit can report them."""
+    """One call. The counts grow while it runs, so that every exit can report them."""
 
     method: str
     request_id: str
@@ -51,6 +51,8 @@ class Call:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    neutralized_spans: int = 0
+    """Places where the caller's text spells a control token, and is read as text."""
     tool_metadata: list[Mapping[str, Any]] = field(default_factory=list)
     """What tools told about their answers, for the log record of the call; never for the model."""
 

@@ -15,7 +15,12 @@ MICROS = 1_000_000
 
 
 def usage_from_proto(message: pb.Usage) -> Usage:
-    return Usage(message.prompt_tokens, message.cached_tokens, message.completion_tokens)
+    return Usage(
+        prompt_tokens=message.prompt_tokens,
+        cached_tokens=message.cached_tokens,
+        completion_tokens=message.completion_tokens,
+        neutralized_spans=message.neutralized_spans,
+    )
 
 
 def usage_to_proto(usage: Usage) -> pb.Usage:
@@ -23,6 +28,7 @@ def usage_to_proto(usage: Usage) -> pb.Usage:
         prompt_tokens=usage.prompt_tokens,
         cached_tokens=usage.cached_tokens,
         completion_tokens=usage.completion_tokens,
+        neutralized_spans=usage.neutralized_spans,
     )
 
 
@@ -32,6 +38,7 @@ def usage_to_metadata(usage: Usage) -> list[tuple[str, str]]:
         ("inferwire-prompt-tokens", str(usage.prompt_tokens)),
         ("inferwire-cached-tokens", str(usage.cached_tokens)),
         ("inferwire-completion-tokens", str(usage.completion_tokens)),
+        ("inferwire-neutralized-spans", str(usage.neutralized_spans)),
     ]
 
 

@@ -66,6 +66,7 @@ class TestChat:
         assert result.stdout == f"{ANSWER}\n"
         for part in ("7 prompt tokens (2 cached)", "3 completion tokens", "0.25 s", "0.50 s", "end_of_turn"):
             assert part in result.stderr
+        assert "control tokens read as text: 1" in result.stderr
 
 
 class TestConversation:

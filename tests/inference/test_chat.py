@@ -70,6 +70,22 @@ async def test_a_chat_is_answered(registry: Registry, call: Call) -> None:
     assert (answer.logprobs, answer.constraint_outcome, answer.stop_string) == ([], None, None)
 
 
+@pytest.mark.parametrize(
+    ("request_", "spelled"),
+    [
+        (chat(), 0),
+        (completion(), 0),
+        (chat(messages=(SystemMessage(content="<|im_end|>"), UserMessage(content="<|im_end|> <|im_start|>"))), 3),
+        (completion(content=(TextContentItem(text="<|im_"), TextContentItem(text="end|>"))), 1),
+    ],
+)
+async def test_usage_counts_control_tokens_that_the_caller_spelled(
+    registry: Registry, call: Call, request_: Any, spelled: int
+) -> None:
+    answer = await answered(registry, request_, call)
+    assert (answer.usage.neutralized_spans, call.neutralized_spans) == (spelled, spelled)
+
+
 async def test_a_text_is_continued(registry: Registry, call: Call) -> None:
     answer = await Completion(registry, TriedHere()).answer(completion(logprobs=LogProbConfig(top_k=2)), call)
     assert (answer.content, answer.stop_reason) == ("Hi.", StopReason.END_OF_TURN)

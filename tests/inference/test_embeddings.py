@@ -118,10 +118,25 @@ async def test_uncut_too_long_a_text_is_refused_with_its_length(
 
 
 async def test_a_text_that_spells_special_tokens_is_text(bert: ScriptedEmbeddingEngine, call: Call) -> None:
-    await Embeddings(Registry([bert])).embed(asked("[SEP]"), call)
-    ((first, *inner, last),) = bert.embedded
-    assert (first, last) == (CLS, SEP)
-    assert not {CLS, SEP} & set(inner)
+    answer = await Embeddings(Registry([bert])).embed(asked("[SEP]", "hello", "[CLS]"), call)
+    assert [(ids[0], ids[-1]) for ids in bert.embedded] == [(CLS, SEP)] * 3
+    assert not {CLS, SEP} & {token_id for ids in bert.embedded for token_id in ids[1:-1]}
+    assert (answer.usage.neutralized_spans, call.neutralized_spans) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("truncation", "inner"), [(END, [SEP, HELLO, WORLD, HELLO]), (START, [SEP, WORLD, WORLD, WORLD])]
+)
+async def test_a_prefix_is_the_models_own_and_may_hold_special_tokens(
+    bert: ScriptedEmbeddingEngine, call: Call, truncation: TextTruncation, inner: list[int]
+) -> None:
+    bert.task_prefixes = TaskPrefixes({QUERY: "[SEP] "})
+    capabilities = bert.model.capabilities.model_copy(update={"embedding_task_types": (QUERY,)})
+    bert.model = bert.model.model_copy(update={"capabilities": capabilities})
+    asked_for = asked("hello world hello world world world", task_type=QUERY, text_truncation=truncation)
+    answer = await Embeddings(Registry([bert])).embed(asked_for, call)
+    assert bert.embedded == [[CLS, *inner, SEP]]
+    assert answer.usage.neutralized_spans == 0
 
 
 @pytest.mark.parametrize(("task", "text"), [(None, "cat"), (QUERY, "query: cat"), (DOCUMENT, "cat")])

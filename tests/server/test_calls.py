@@ -94,6 +94,7 @@ async def test_the_cost_is_told_behind_the_answer_too(server: Running, method: s
     assert told["inferwire-prompt-tokens"] == str(last.usage.prompt_tokens) != "0"
     assert told["inferwire-cached-tokens"] == "0"
     assert told["inferwire-completion-tokens"] == "4"
+    assert told["inferwire-neutralized-spans"] == str(last.usage.neutralized_spans) == "0"
 
 
 @every_stream

@@ -88,8 +88,11 @@ async def test_without_tools_there_is_no_dialect_and_no_constraint(server: Runni
 
 
 async def test_it_counts_what_is_kept_from_becoming_control_tokens(server: Running) -> None:
-    report = await preflight(server, chat=chat(messages=[{"user": {"content": {"text": "<|im_end|>"}}}]))
-    assert report.neutralized_spans == 1
+    split = {"items": {"items": [{"text": "<|im_end|> <|im_"}, {"text": "end|>"}]}}
+    asked = chat(messages=[{"user": {"content": split}}])
+    report = await preflight(server, chat=asked)
+    (answer,) = await server.answers("ChatCompletion", asked)
+    assert report.neutralized_spans == answer.usage.neutralized_spans == 2
 
 
 async def test_it_finds_all_that_the_model_and_the_decoder_would_refuse(server: Running) -> None:

@@ -97,6 +97,7 @@ async def test_the_log_record_of_the_call_holds_the_metadata(
     assert (record["message"], record["request_id"], record["code"]) == ("Call", "mine", "OK")
     assert record["method"] == "/inferwire.v1.InferenceService/ChatCompletion"
     assert record["completion_tokens"] > 0
+    assert record["neutralized_spans"] == 0
     expected = [] if logged is None else [{"call_id": "c1", "tool_name": "search", "metadata": logged}]
     assert record.get("tool_metadata", []) == expected
 

@@ -252,7 +252,9 @@ model_loads = st.builds(
     cache_usage=st.floats(0, 1),
     waiting_tokens=st.integers(0, INT64_MAX),
 )
-usages = st.builds(Usage, prompt_tokens=counts, cached_tokens=counts, completion_tokens=counts)
+usages = st.builds(
+    Usage, prompt_tokens=counts, cached_tokens=counts, completion_tokens=counts, neutralized_spans=counts
+)
 spans_s = st.integers(0, 10**15).map(lambda nanos: nanos / 10**9)
 points_s = st.integers(0, 4 * 10**15).map(lambda micros: micros / 10**6)
 timings = st.builds(Timings, queued_s=spans_s, time_to_first_token_s=maybe(spans_s), total_s=spans_s)

@@ -48,6 +48,7 @@ def test_without_a_usable_trace_it_belongs_to_none(traceparent: str) -> None:
 def test_a_call_has_cost_nothing_at_first() -> None:
     call = begun()
     assert (call.method, call.prompt_tokens, call.cached_tokens, call.completion_tokens) == ("/service/Method", 0, 0, 0)
+    assert call.neutralized_spans == 0
 
 
 def test_time_runs_from_the_arrival_on() -> None:

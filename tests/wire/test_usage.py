@@ -8,10 +8,11 @@ from service.wire.usage import metric_from_proto, metric_to_proto, seconds_to_pr
 
 
 def test_usage_is_metadata_by_the_names_of_the_contract() -> None:
-    assert usage_to_metadata(Usage(prompt_tokens=12, cached_tokens=8, completion_tokens=3)) == [
+    assert usage_to_metadata(Usage(prompt_tokens=12, cached_tokens=8, completion_tokens=3, neutralized_spans=1)) == [
         ("inferwire-prompt-tokens", "12"),
         ("inferwire-cached-tokens", "8"),
         ("inferwire-completion-tokens", "3"),
+        ("inferwire-neutralized-spans", "1"),
     ]
 
 

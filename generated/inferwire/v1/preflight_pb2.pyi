@@ -81,7 +81,7 @@ class PreflightResponse(_message.Message):
     constraint: _builtins.str
     """What the decoder would be constrained by, for a person to read. Empty when it would be free."""
     neutralized_spans: _builtins.int
-    """Spans of untrusted text that spell control tokens of the model and would be read as plain text."""
+    """As Usage.neutralized_spans."""
     @_builtins.property
     def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Violation]:
         """Everything that would be refused, in the order of the request's fields."""

@@ -24,7 +24,7 @@ class Usage(_message.Message):
     """Usage counts tokens, by the engine's own counts and tokenizer.
 
     It is also sent in the trailing metadata of every generating call, however the call ends: `inferwire-prompt-tokens`,
-    `inferwire-cached-tokens` and `inferwire-completion-tokens`, as decimal text.
+    `inferwire-cached-tokens`, `inferwire-completion-tokens` and `inferwire-neutralized-spans`, as decimal text.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -32,22 +32,28 @@ class Usage(_message.Message):
     PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     CACHED_TOKENS_FIELD_NUMBER: _builtins.int
     COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
+    NEUTRALIZED_SPANS_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
     """Tokens of the prompt, with the chat template's own."""
     cached_tokens: _builtins.int
     """Of these, tokens that the engine took from its prefix cache."""
     completion_tokens: _builtins.int
     """Tokens generated, with those of stop tokens and of tool calls."""
+    neutralized_spans: _builtins.int
+    """Places in the request's texts, names and schemas that spell a control token of the model, alone or together with what
+    stands beside them. The model read them as plain text. 0 for ordinary text, so that anything else is worth a look.
+    """
     def __init__(
         self,
         *,
         prompt_tokens: _builtins.int = ...,
         cached_tokens: _builtins.int = ...,
         completion_tokens: _builtins.int = ...,
+        neutralized_spans: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "completion_tokens", b"completion_tokens", "prompt_tokens", b"prompt_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "completion_tokens", b"completion_tokens", "neutralized_spans", b"neutralized_spans", "prompt_tokens", b"prompt_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

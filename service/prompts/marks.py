@@ -41,7 +41,8 @@ SCHEMA_WORDS = frozenset(
     }
 )
 END_OF_THOUGHTS = "</think>"
-OPENING, CLOSING = "\ue000", "\ue001"
+# Printable, as Python escapes other signs in lists, and templates print some.
+OPENING, CLOSING = "\u2e22", "\u2e23"
 # Different ways to read the same beginning of a prompt; there is hardly ever more than one.
 MAX_WAYS = 16
 
@@ -140,8 +141,10 @@ def _contents(text: str) -> Iterator[str]:
 
 
 def _strings(text: str) -> Iterator[str]:
+    """As in JSON, or bare, or as in Python."""
     yield escaped(text)
     yield text
+    yield repr(text)[1:-1]
 
 
 def _trimmed(text: str) -> Iterator[str]:

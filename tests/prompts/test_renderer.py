@@ -25,6 +25,8 @@ TEMPLATES = {
     "plain": PLAIN,
     "trims": PLAIN.replace("m.content", "m.content | trim"),
     "trims the answers": PLAIN.replace("m.content", "m.content.strip() if m.role == 'assistant' else m.content"),
+    "trims the questions": PLAIN.replace("m.content", "m.content | trim if m.role == 'user' else m.content"),
+    "shows answers as JSON": PLAIN.replace("m.content", "m.content | tojson if m.role == 'assistant' else m.content"),
     "drops empty turns": PLAIN.replace("{% for m in messages %}", "{% for m in messages if m.content %}"),
     "drops all but the last turn": PLAIN.replace("in messages", "in messages[-1:]"),
     "says it twice": PLAIN.replace("{{ m.content }}", "{{ m.content }} {{ m.content }}"),
@@ -34,12 +36,14 @@ CONVERSATIONS = [
     [Turn("system", "Be brief."), Turn("user", "Hello?")],
     [Turn("user", "Hello?"), Turn("assistant", "Hi."), Turn("user", "Bye.")],
     [Turn("user", "  \n spaced \n\n")],
+    [Turn("user", " spaced "), Turn("assistant", "\n spaced \n"), Turn("user", "\n")],
+    [Turn("user", "JSON?"), Turn("assistant", '{"a":\n "b\\c"}'), Turn("user", " Thanks. ")],
     [Turn("user", "")],
     [Turn("system", ""), Turn("user", "x"), Turn("assistant", ""), Turn("user", "y")],
     [Turn("user", "same"), Turn("assistant", "same"), Turn("user", "same")],
     [Turn("user", "{{ 7 * 7 }} {% raw %} {# no #}")],
     [Turn("user", "Zürich 東京 🦊"), Turn("tool", '{"a": [1, 2]}')],
-    [Turn("user", "\ue0000123456789abcdef:0\ue001")],
+    [Turn("user", "\u2e220123456789012345:0\u2e23")],
 ]
 
 contents = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -91,9 +95,10 @@ def test_contents_that_a_template_would_change_stay_as_they_are(change: str) -> 
     assert text_of(renderer, [Turn("user", "HEllo?")]) == f"{START}user\nHEllo?{END}\n{START}assistant\n"
 
 
-def test_contents_that_a_template_cuts_to_pieces_are_refused() -> None:
+@pytest.mark.parametrize("cut", ["m.content[1:] + m.content", "m.content[:5]", "m.content[:-1]"])
+def test_contents_that_a_template_cuts_to_pieces_are_refused(cut: str) -> None:
     with pytest.raises(UnsupportedByModel, match="doesn't keep messages apart"):
-        renderer_of(PLAIN.replace("m.content", "m.content[1:] + m.content")).chat([Turn("user", "Hello?")])
+        renderer_of(PLAIN.replace("m.content", cut)).chat([Turn("user", "Hello?")])
 
 
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)

@@ -33,6 +33,7 @@ class ControlTokens:
         self._tokens = {token["id"]: token for token in state["added_tokens"] if _is_control(token, state["model"])}
         self._normalizer = tokenizer.normalizer
         self._unknown_id = _unknown_id(state["model"])
+        self._unknown = self._normalized(self._tokens.get(self._unknown_id, {}).get("content", ""))
         self.ids: dict[str, int] = {token["content"]: token_id for token_id, token in self._tokens.items()}
         # Random, so that nobody can write one.
         self._secret_names = {spelling: f"{spelling}{secrets.token_hex(8)}" for spelling in self.ids}
@@ -69,13 +70,11 @@ class ControlTokens:
         if token["rstrip"]:
             end = start + len(text[start:end].rstrip())
         # The token for unknown characters stands for these, too.
-        is_spelled = token_id != self._unknown_id or self._spells(text[start:end], token["content"])
+        is_spelled = token_id != self._unknown_id or self._unknown in self._normalized(text[start:end])
         return ControlSpan(token["content"], start, end) if start < end and is_spelled else None
 
-    def _spells(self, text: str, spelling: str) -> bool:
-        if spelling in text or self._normalizer is None:
-            return spelling in text
-        return self._normalizer.normalize_str(spelling) in self._normalizer.normalize_str(text)
+    def _normalized(self, text: str) -> str:
+        return str(self._normalizer.normalize_str(text)) if self._normalizer else text
 
 
 def _is_control(token: Mapping[str, Any], model: Mapping[str, Any]) -> bool:

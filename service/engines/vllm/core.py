@@ -16,11 +16,10 @@ from vllm.platforms import current_platform
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
-from vllm.v1.metrics.loggers import StatLoggerBase
 
 from service.api.models import ModelType
 from service.engines.base import Capacity
-from service.engines.vllm import defaults
+from service.engines.vllm import defaults, stats
 from service.engines.vllm.watchdog import wait_for_stall
 from service.errors import EngineFailed, InferwireError, InternalError, InvalidField
 from service.settings import ModelSettings
@@ -31,23 +30,6 @@ Result = TypeVar("Result")
 FAILURE_POLL_S = 0.5
 RETRY_AFTER_FAILURE_S = 5.0
 STEPS_AHEAD = 2
-
-
-class LoadGauge(StatLoggerBase):  # type: ignore[misc]
-    """Keeps the engine's latest own count of its requests."""
-
-    def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
-        self.running = 0
-        self.waiting = 0
-        self.cache_usage = 0.0
-
-    def record(self, scheduler_stats: Any, iteration_stats: Any, *args: Any, **kwargs: Any) -> None:
-        if scheduler_stats is not None:
-            self.running = scheduler_stats.num_running_reqs
-            self.waiting = scheduler_stats.num_waiting_reqs
-            self.cache_usage = scheduler_stats.kv_cache_usage
-
-    def log_engine_initialized(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +51,7 @@ class EngineCore:
         self._settings = settings
         self._host = host
         self._engine: AsyncLLM | None = None
-        self.gauge = LoadGauge(None)
+        self.gauge = stats.LoadGauge(None)
 
     @property
     def engine(self) -> AsyncLLM:
@@ -98,6 +80,7 @@ class EngineCore:
 
     async def start(self) -> None:
         self._engine = await _in_daemon_thread(self._build)
+        self.gauge = stats.gauge_of(self._engine)
 
     def _build(self) -> AsyncLLM:
         on_cpu = bool(current_platform.is_cpu())
@@ -106,7 +89,7 @@ class EngineCore:
         args.setdefault("shutdown_timeout", math.ceil(self._host.grace_s))
         config = AsyncEngineArgs(**args).create_engine_config(UsageContext.ENGINE_CONTEXT)
         return AsyncLLM.from_vllm_config(
-            config, usage_context=UsageContext.ENGINE_CONTEXT, stat_loggers=[lambda *_: self.gauge]
+            config, usage_context=UsageContext.ENGINE_CONTEXT, stat_loggers=[stats.LoadGauge]
         )
 
     async def wait_for_failure(self) -> None:

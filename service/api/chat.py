@@ -14,12 +14,14 @@ from service.api.sampling import LogProbConfig, SamplingParams, TokenLogProbs
 from service.api.tools import ToolConfig, ToolDefinition
 from service.api.usage import MetricEvent, Timings, Usage
 
+MAX_TOOLS = 128
+
 
 class ChatCompletionRequest(ApiModel):
     model_id: str = Field(min_length=1)
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
     sampling_params: SamplingParams | None = None
-    tools: Annotated[tuple[ToolDefinition, ...], Field(max_length=128)] = ()
+    tools: Annotated[tuple[ToolDefinition, ...], Field(max_length=MAX_TOOLS)] = ()
     tool_config: ToolConfig | None = None
     response_format: ResponseFormat | None = None
     logprobs: LogProbConfig | None = None

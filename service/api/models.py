@@ -51,10 +51,15 @@ class ModelLimits(ApiModel):
 
     context_length: int = 0
     max_request_bytes: int = 0
+    max_elements: int = 0
     max_logprobs: int = 0
     max_contents: int = 0
     max_messages: int = 0
     max_constraint_bytes: int = 0
+    max_tools: int = 0
+    max_stop_strings: int = 0
+    max_stop_token_ids: int = 0
+    max_logit_biases: int = 0
 
 
 class Model(ApiModel):

@@ -8,12 +8,17 @@ from pydantic import Field
 
 from service.api.base import INT32_MAX, ApiModel
 
+MAX_STOP_STRINGS = 16
+MAX_STOP_STRING_LENGTH = 256
+MAX_STOP_TOKEN_IDS = 64
+MAX_LOGIT_BIASES = 1024
+
 Temperature: TypeAlias = Annotated[float, Field(gt=0, le=2)]
 Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Penalty: TypeAlias = Annotated[float, Field(ge=-2, le=2)]
 Bias: TypeAlias = Annotated[float, Field(ge=-100, le=100)]
 Count: TypeAlias = Annotated[int, Field(ge=0, le=INT32_MAX)]
-StopString: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
+StopString: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_STOP_STRING_LENGTH)]
 TokenId: TypeAlias = Annotated[int, Field(ge=0, le=INT32_MAX)]
 
 
@@ -41,13 +46,13 @@ class SamplingParams(ApiModel):
     strategy: SamplingStrategy | None = None
     max_tokens: Count | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
-    stop: Annotated[tuple[StopString, ...], Field(max_length=16)] = ()
-    stop_token_ids: Annotated[tuple[TokenId, ...], Field(max_length=64)] = ()
+    stop: Annotated[tuple[StopString, ...], Field(max_length=MAX_STOP_STRINGS)] = ()
+    stop_token_ids: Annotated[tuple[TokenId, ...], Field(max_length=MAX_STOP_TOKEN_IDS)] = ()
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    logit_bias: dict[TokenId, Bias] = Field(default_factory=dict, max_length=1024)
+    logit_bias: dict[TokenId, Bias] = Field(default_factory=dict, max_length=MAX_LOGIT_BIASES)
     min_tokens: Count | None = None
 
 

@@ -14,12 +14,13 @@ from itertools import cycle
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from service.api.models import Model, ModelCapabilities, ModelLimits, ModelState, ModelType
+from service.api.models import Model, ModelCapabilities, ModelState, ModelType
 from service.api.response_format import ResponseFormatType
 from service.api.sampling import TokenLogProbs
 from service.api.tools import ToolPromptFormat
 from service.decoding.plan import ModelBounds
 from service.engines.base import Capacity, Engine, Finish, FinishReason, GenerationRequest, GenerationStep
+from service.engines.limits import embedding_limits, language_limits
 from service.engines.logprobs import Candidate, position
 from service.errors import EngineFailed
 from service.prompts.renderer import Renderer
@@ -129,13 +130,7 @@ class ScriptedLanguageEngine(_Scripted):
                 response_formats=tuple(ResponseFormatType),
                 tool_prompt_formats=tuple(ToolPromptFormat),
             ),
-            limits=ModelLimits(
-                context_length=CONTEXT_LENGTH,
-                max_request_bytes=limits.max_request_bytes,
-                max_logprobs=MAX_LOGPROBS,
-                max_messages=limits.max_messages,
-                max_constraint_bytes=limits.max_constraint_bytes,
-            ),
+            limits=language_limits(limits, CONTEXT_LENGTH, MAX_LOGPROBS),
         )
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationStep, None]:
@@ -275,11 +270,7 @@ class ScriptedEmbeddingEngine(_Scripted):
             capabilities=ModelCapabilities(
                 output_dimension=True, embedding_task_types=tuple(self.task_prefixes.by_task)
             ),
-            limits=ModelLimits(
-                context_length=CONTEXT_LENGTH,
-                max_request_bytes=limits.max_request_bytes,
-                max_contents=limits.max_contents,
-            ),
+            limits=embedding_limits(limits, CONTEXT_LENGTH),
         )
 
     async def embed(self, request_id: str, token_ids: Sequence[int], dimension: int | None) -> Sequence[float]:

@@ -65,9 +65,7 @@ async def assemble(
     registry = Registry(engines, settings.models, _quotas(settings))
     health = Health(SERVICE_NAMES)
     server = grpc.aio.server(
-        interceptors=[
-            CallInterceptor(SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits.max_request_bytes)
-        ],
+        interceptors=[CallInterceptor(SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits)],
         options=_channel_options(settings),
     )
     add_servicers(server, registry, compile_check, Operations(drain, in_flight, registry))

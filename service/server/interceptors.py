@@ -25,8 +25,9 @@ from service.errors import (
     MessageTooLarge,
 )
 from service.server.auth import Authenticator, Caller
+from service.settings import LimitSettings
 from service.telemetry.calls import Call, begin_call, call_span
-from service.wire.fields import refuse_unknown_fields
+from service.wire.screening import screen
 from service.wire.status import status_code, status_from_error
 from service.wire.usage import usage_to_metadata
 
@@ -101,12 +102,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """
 
     def __init__(
-        self, services: tuple[str, ...], authenticator: Authenticator, in_flight: InFlight, max_request_bytes: int
+        self, services: tuple[str, ...], authenticator: Authenticator, in_flight: InFlight, limits: LimitSettings
     ) -> None:
         self._prefixes = tuple(f"/{service}/" for service in services)
         self._authenticator = authenticator
         self._in_flight = in_flight
-        self._max_request_bytes = max_request_bytes
+        self._limits = limits
 
     async def intercept_service(
         self,
@@ -153,8 +154,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self._authenticator.authenticate(context.invocation_metadata() or (), _certificate_names(context))
 
     def _read(self, deserialize: Read, data: bytes) -> Any:
-        if len(data) > self._max_request_bytes:
-            size, limit = len(data), self._max_request_bytes
+        size, limit = len(data), self._limits.max_request_bytes
+        if size > limit:
             raise MessageTooLarge(
                 "",
                 f"The request has {size} bytes; the limit is {limit}.",
@@ -164,7 +165,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             message = deserialize(data)
         except DecodeError:
             raise MalformedMessage("", "The request is not a valid protobuf message of this method.") from None
-        refuse_unknown_fields(message)
+        screen(message, self._limits.max_elements)
         return message
 
     def _unary(self, behavior: Callable[..., Any], method: str, read: Read) -> Callable[..., Any]:

@@ -51,6 +51,9 @@ class EngineSettings(Section):
 
 class LimitSettings(Section):
     max_request_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="The largest request, in bytes.")
+    max_elements: int = Field(
+        10_000, ge=1, description="The most elements in all lists and maps of a request together."
+    )
     max_messages: int = Field(2048, ge=1, description="The most messages of one conversation.")
     max_contents: int = Field(2048, ge=1, description="The most contents of one Embeddings call.")
     max_constraint_bytes: int = Field(

@@ -1,4 +1,4 @@
-"""What all converters share: field paths for errors, enums by name, strictness about unknown fields."""
+"""What all converters share: field paths for errors, enums by name."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,10 +8,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from google.protobuf import json_format
 from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.unknown_fields import UnknownFieldSet
 from pydantic import BaseModel, ValidationError
 
-from service.errors import FieldViolation, Findings, InvalidField, RequestError, UnknownField, join_path
+from service.errors import FieldViolation, Findings, InvalidField, RequestError, UnknownField
 
 Member = TypeVar("Member", bound=StrEnum)
 Model = TypeVar("Model", bound=BaseModel)
@@ -164,20 +163,3 @@ def _whole(value: Any) -> Any:
 
 def struct_of(facts: Mapping[str, Any]) -> Struct:
     return json_format.ParseDict(dict(facts), Struct())
-
-
-def refuse_unknown_fields(message: ProtoMessage, path: str = "") -> None:
-    """Raises UnknownField for any field that the contract of this build doesn't have: nothing is silently ignored."""
-    for unknown in UnknownFieldSet(message):  # type: ignore[attr-defined]
-        raise UnknownField(path, f"The field number {unknown.field_number} is unknown to this server.")
-    for field, value in message.ListFields():
-        if field.message_type is None or field.message_type.file.package.startswith("google.protobuf"):
-            continue
-        if field.message_type.GetOptions().map_entry:
-            continue
-        here = join_path(path, field.name)
-        if field.is_repeated:
-            for index, item in enumerate(value):
-                refuse_unknown_fields(item, f"{here}[{index}]")
-        else:
-            refuse_unknown_fields(value, here)

@@ -92,10 +92,15 @@ def limits_from_proto(message: pb.ModelLimits) -> ModelLimits:
     return ModelLimits(
         context_length=message.context_length,
         max_request_bytes=message.max_request_bytes,
+        max_elements=message.max_elements,
         max_logprobs=message.max_logprobs,
         max_contents=message.max_contents,
         max_messages=message.max_messages,
         max_constraint_bytes=message.max_constraint_bytes,
+        max_tools=message.max_tools,
+        max_stop_strings=message.max_stop_strings,
+        max_stop_token_ids=message.max_stop_token_ids,
+        max_logit_biases=message.max_logit_biases,
     )
 
 
@@ -103,10 +108,15 @@ def limits_to_proto(limits: ModelLimits) -> pb.ModelLimits:
     return pb.ModelLimits(
         context_length=limits.context_length,
         max_request_bytes=limits.max_request_bytes,
+        max_elements=limits.max_elements,
         max_logprobs=limits.max_logprobs,
         max_contents=limits.max_contents,
         max_messages=limits.max_messages,
         max_constraint_bytes=limits.max_constraint_bytes,
+        max_tools=limits.max_tools,
+        max_stop_strings=limits.max_stop_strings,
+        max_stop_token_ids=limits.max_stop_token_ids,
+        max_logit_biases=limits.max_logit_biases,
     )
 
 

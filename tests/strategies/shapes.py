@@ -379,6 +379,11 @@ limits = st.builds(
     max_contents=counts,
     max_messages=counts,
     max_constraint_bytes=counts,
+    max_elements=counts,
+    max_tools=counts,
+    max_stop_strings=counts,
+    max_stop_token_ids=counts,
+    max_logit_biases=counts,
 )
 quantizations = st.one_of(
     st.builds(Bf16QuantizationConfig),

@@ -3,16 +3,11 @@
 from enum import StrEnum
 
 import pytest
-from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
-from inferwire.v1.chat_pb2 import ChatCompletionRequest
 from inferwire.v1.tools_pb2 import ToolChoice as ProtoToolChoice
 from service.errors import InvalidField, UnknownField
-from service.wire.fields import EnumPair, at, facts_from_proto, refuse_unknown_fields, struct_of
-
-# Field 1000 with the varint 1, which no message of the contract has.
-UNKNOWN_FIELD = b"\xc0\x3e\x01"
+from service.wire.fields import EnumPair, at, facts_from_proto, struct_of
 
 
 class Choice(StrEnum):
@@ -21,52 +16,6 @@ class Choice(StrEnum):
 
 
 choices = EnumPair(Choice, ProtoToolChoice, "TOOL_CHOICE_")
-
-
-def holding(fragment: Message, path: str) -> ChatCompletionRequest:
-    """A request in which the message at `path` has an unknown field."""
-    request = ChatCompletionRequest()
-    request.CopyFrom(fragment)
-    target = request
-    for step in path.split(".") if path else ():
-        name, _, index = step.partition("[")
-        target = getattr(target, name)
-        target = target[int(index.rstrip("]"))] if index else target
-    target.MergeFromString(UNKNOWN_FIELD)
-    return ChatCompletionRequest.FromString(request.SerializeToString())
-
-
-FULL = ChatCompletionRequest(
-    messages=[
-        {"system": {"content": {"text": "Be brief."}}},
-        {"user": {"content": {"items": {"items": [{"text": "a"}, {"image": {"data": {"data": b"a"}}}]}}}},
-    ],
-    sampling_params={"top_p": {}, "logit_bias": {1: 1.0}},
-    tools=[{"tool_name": {"custom": "x"}, "parameters": {"parameters": [{}, {}]}}],
-    tool_config={"named_tool": {}},
-)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "",
-        "messages[0]",
-        "messages[1].user.content.items.items[1].image.data",
-        "sampling_params",
-        "sampling_params.top_p",
-        "tools[0].parameters.parameters[1]",
-        "tool_config.named_tool",
-    ],
-)
-def test_an_unknown_field_is_found_at_any_depth(path: str) -> None:
-    with pytest.raises(UnknownField, match="1000") as refused:
-        refuse_unknown_fields(holding(FULL, path))
-    assert [violation.field for violation in refused.value.violations] == [path]
-
-
-def test_a_request_of_known_fields_passes() -> None:
-    refuse_unknown_fields(FULL)
 
 
 def test_enum_values_map_by_name() -> None:

@@ -244,6 +244,11 @@ class ModelLimits(_message.Message):
     MAX_CONTENTS_FIELD_NUMBER: _builtins.int
     MAX_MESSAGES_FIELD_NUMBER: _builtins.int
     MAX_CONSTRAINT_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_ELEMENTS_FIELD_NUMBER: _builtins.int
+    MAX_TOOLS_FIELD_NUMBER: _builtins.int
+    MAX_STOP_STRINGS_FIELD_NUMBER: _builtins.int
+    MAX_STOP_TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    MAX_LOGIT_BIASES_FIELD_NUMBER: _builtins.int
     context_length: _builtins.int
     """Tokens of prompt and answer together; for embedding models, tokens of one text."""
     max_request_bytes: _builtins.int
@@ -256,6 +261,18 @@ class ModelLimits(_message.Message):
     """The most messages of one conversation."""
     max_constraint_bytes: _builtins.int
     """The most bytes of a schema, grammar or expression."""
+    max_elements: _builtins.int
+    """The most elements in all lists and maps of a request together, at any depth: messages, items of their contents, tools,
+    parameters, stop strings, ...
+    """
+    max_tools: _builtins.int
+    """The most tools of a ChatCompletionRequest."""
+    max_stop_strings: _builtins.int
+    """The most SamplingParams.stop."""
+    max_stop_token_ids: _builtins.int
+    """The most SamplingParams.stop_token_ids."""
+    max_logit_biases: _builtins.int
+    """The most SamplingParams.logit_bias."""
     def __init__(
         self,
         *,
@@ -265,10 +282,15 @@ class ModelLimits(_message.Message):
         max_contents: _builtins.int = ...,
         max_messages: _builtins.int = ...,
         max_constraint_bytes: _builtins.int = ...,
+        max_elements: _builtins.int = ...,
+        max_tools: _builtins.int = ...,
+        max_stop_strings: _builtins.int = ...,
+        max_stop_token_ids: _builtins.int = ...,
+        max_logit_biases: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "max_constraint_bytes", b"max_constraint_bytes", "max_contents", b"max_contents", "max_logprobs", b"max_logprobs", "max_messages", b"max_messages", "max_request_bytes", b"max_request_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "max_constraint_bytes", b"max_constraint_bytes", "max_contents", b"max_contents", "max_elements", b"max_elements", "max_logit_biases", b"max_logit_biases", "max_logprobs", b"max_logprobs", "max_messages", b"max_messages", "max_request_bytes", b"max_request_bytes", "max_stop_strings", b"max_stop_strings", "max_stop_token_ids", b"max_stop_token_ids", "max_tools", b"max_tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

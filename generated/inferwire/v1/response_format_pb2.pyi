@@ -144,7 +144,9 @@ class JsonSchemaResponseFormat(_message.Message):
     json_schema: _builtins.str
     """A JSON Schema (draft 2020-12) as JSON text. Its properties are written in their order. Objects take no properties
     beyond those named unless `additionalProperties` says so. A keyword that the decoder can't enforce (`not`,
-    `if`, `uniqueItems`, `multipleOf`, ...) is INVALID_ARGUMENT with its place, never ignored.
+    `if`, `uniqueItems`, `multipleOf`, ...) is INVALID_ARGUMENT with its place, never ignored. So is a schema of more
+    than 1,000 objects and arrays, 10,000 schemas once references are followed, 32 levels, 256 properties of one
+    object, 2,000 values of one `enum` or 256 branches of one `anyOf`, and a bound above 100,000 on a length.
     """
     describe_in_prompt: _builtins.bool
     """Whether a chat tells the model about the schema, in a sentence behind the last user message. Unset means true.
@@ -176,7 +178,7 @@ class GrammarResponseFormat(_message.Message):
     BNF_FIELD_NUMBER: _builtins.int
     ebnf: _builtins.str
     """EBNF text as in GBNF: `name ::= ...` rules, one of them `root`; literals in double quotes, character classes,
-    `* + ? | ( ) {m,n}` and `#` comments.
+    `* + ? | ( ) {m,n}` and `#` comments. Limits as of RegexResponseFormat.
     """
     @_builtins.property
     def bnf(self) -> Global___BnfGrammar:
@@ -250,7 +252,9 @@ class RegexResponseFormat(_message.Message):
 
     PATTERN_FIELD_NUMBER: _builtins.int
     pattern: _builtins.str
-    """The expression. No look-around, no back references, no inline flags."""
+    """The expression. No look-around, no back references, no inline flags. At most 8,000 signs, 32 levels of groups,
+    and 10,000 repetitions by repeats in repeats.
+    """
     def __init__(
         self,
         *,
@@ -273,7 +277,9 @@ class ChoiceResponseFormat(_message.Message):
     CHOICES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def choices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The texts: at least one, none empty, all different."""
+        """The texts: at least one, none empty, all different. At most 2,000, and `limits.max_constraint_bytes`
+        together.
+        """
 
     def __init__(
         self,

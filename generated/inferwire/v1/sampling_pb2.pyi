@@ -97,7 +97,7 @@ class SamplingParams(_message.Message):
 
     @_builtins.property
     def logit_bias(self) -> _containers.ScalarMap[_builtins.int, _builtins.float]:
-        """Added to the scores of tokens, by token id. -100 to 100 each, at most 1024 tokens."""
+        """Added to the scores of tokens, by token id. -100 to 100 each, at most 1,024 tokens."""
 
     def __init__(
         self,

@@ -8,8 +8,9 @@ from typing import Any
 from vllm.inputs.engine import tokens_input
 from vllm.pooling_params import PoolingParams
 
-from service.api.models import Model, ModelCapabilities, ModelLimits, ModelState, ModelType
+from service.api.models import Model, ModelCapabilities, ModelState, ModelType
 from service.engines.base import Capacity
+from service.engines.limits import embedding_limits
 from service.engines.vllm.core import EngineCore, EngineHost, loading, translated
 from service.engines.vllm.language import PROVIDER_ID, WARM_UP_TEXT
 from service.errors import EngineFailed
@@ -100,10 +101,6 @@ class VllmEmbeddingEngine:
                 output_dimension=bool(config.is_matryoshka),
                 embedding_task_types=tuple(self.task_prefixes.by_task),
             ),
-            "limits": ModelLimits(
-                context_length=config.max_model_len,
-                max_request_bytes=self._limits.max_request_bytes,
-                max_contents=self._limits.max_contents,
-            ),
+            "limits": embedding_limits(self._limits, config.max_model_len),
         }
         return self.model.model_copy(update=facts)

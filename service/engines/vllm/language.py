@@ -8,12 +8,13 @@ from typing import Any
 from vllm.inputs.engine import tokens_input
 from vllm.sampling_params import SamplingParams
 
-from service.api.models import Model, ModelCapabilities, ModelLimits, ModelState, ModelType
+from service.api.models import Model, ModelCapabilities, ModelState, ModelType
 from service.api.response_format import ResponseFormatType
 from service.api.sampling import TokenLogProbs
 from service.api.tools import ToolPromptFormat
 from service.decoding.plan import ModelBounds
 from service.engines.base import Capacity, Finish, FinishReason, GenerationRequest, GenerationStep
+from service.engines.limits import language_limits
 from service.engines.logprobs import Candidate, position
 from service.engines.vllm.core import RETRY_AFTER_FAILURE_S, EngineCore, EngineHost, loading, translated
 from service.engines.vllm.parameters import sampling_params
@@ -148,13 +149,7 @@ class VllmLanguageEngine:
                 response_formats=tuple(ResponseFormatType),
                 tool_prompt_formats=tuple(ToolPromptFormat) if self.renderer.can_chat else (),
             ),
-            "limits": ModelLimits(
-                context_length=self.bounds.context_length,
-                max_request_bytes=self._limits.max_request_bytes,
-                max_logprobs=self.bounds.max_logprobs,
-                max_messages=self._limits.max_messages,
-                max_constraint_bytes=self._limits.max_constraint_bytes,
-            ),
+            "limits": language_limits(self._limits, self.bounds.context_length, self.bounds.max_logprobs),
         }
         return self.model.model_copy(update=facts)
 

@@ -1,0 +1,30 @@
+"""What a model and this server accept, as GetModel tells it."""
+
+from service.api.chat import MAX_TOOLS
+from service.api.models import ModelLimits
+from service.api.sampling import MAX_LOGIT_BIASES, MAX_STOP_STRINGS, MAX_STOP_TOKEN_IDS
+from service.settings import LimitSettings
+
+
+def language_limits(settings: LimitSettings, context_length: int, max_logprobs: int) -> ModelLimits:
+    return ModelLimits(
+        context_length=context_length,
+        max_request_bytes=settings.max_request_bytes,
+        max_elements=settings.max_elements,
+        max_logprobs=max_logprobs,
+        max_messages=settings.max_messages,
+        max_constraint_bytes=settings.max_constraint_bytes,
+        max_tools=MAX_TOOLS,
+        max_stop_strings=MAX_STOP_STRINGS,
+        max_stop_token_ids=MAX_STOP_TOKEN_IDS,
+        max_logit_biases=MAX_LOGIT_BIASES,
+    )
+
+
+def embedding_limits(settings: LimitSettings, context_length: int) -> ModelLimits:
+    return ModelLimits(
+        context_length=context_length,
+        max_request_bytes=settings.max_request_bytes,
+        max_elements=settings.max_elements,
+        max_contents=settings.max_contents,
+    )

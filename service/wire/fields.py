@@ -18,6 +18,9 @@ Decoded = TypeVar("Decoded")
 Value = TypeVar("Value")
 Encoded = TypeVar("Encoded")
 
+# More wrong items than fit into an answer: looking for further ones would only take everybody's time.
+MOST_TOLD = 100
+
 
 class EnumWrapper(Protocol):
     """The part of a generated enum that the mapping needs."""
@@ -70,7 +73,8 @@ def build(shape: type[Model], **values: Any) -> Model:
     try:
         return shape(**values)
     except ValidationError as error:
-        raise InvalidField.of([_violation(shape, problem) for problem in error.errors(include_url=False)]) from None
+        problems = error.errors(include_url=False)[:MOST_TOLD]
+        raise InvalidField.of([_violation(shape, problem) for problem in problems]) from None
 
 
 def _violation(shape: type[BaseModel], problem: Any) -> FieldViolation:
@@ -105,10 +109,12 @@ def chosen(message: ProtoMessage, oneof: str) -> str:
 
 
 def each(messages: Iterable[Any], field: str, decode: Callable[[Any], Decoded]) -> tuple[Decoded, ...]:
-    """Decodes a repeated field; errors name the index, and tell of all items."""
+    """Decodes a repeated field; errors name the index, and tell of all items, or of the first that are many enough."""
     decoded = []
     findings = Findings()
     for index, message in enumerate(messages):
+        if len(findings.errors) == MOST_TOLD:
+            break
         with findings.noting(), at(f"{field}[{index}]"):
             decoded.append(decode(message))
     findings.raise_all()

@@ -31,7 +31,9 @@ from service.settings import (
 from tests.decoding.tried import TriedHere
 
 LLM, EMBEDDER = "llm", "embedder"
-LIMITS = LimitSettings(max_request_bytes=4096, max_messages=8, max_contents=8, max_constraint_bytes=1024)
+LIMITS = LimitSettings(
+    max_request_bytes=4096, max_elements=1000, max_messages=8, max_contents=8, max_constraint_bytes=1024
+)
 PATIENCE_S = 10
 METHODS: dict[str, MethodDescriptor] = {
     method.name: method

@@ -65,6 +65,8 @@ CASES = [
     *(raw(method, b"\xff", "MALFORMED_MESSAGE") for method in REQUESTS),
     *(raw(method, UNKNOWN_FIELD, "UNKNOWN_FIELD") for method in REQUESTS),
     *(raw(method, b"\xfa\x7f\xf8\x1f" + b"x" * 5000, "MESSAGE_TOO_LARGE") for method in REQUESTS),
+    bad("ChatCompletion", "MESSAGE_TOO_LARGE", "messages", messages=[{}] * 1001),
+    bad("Embeddings", "MESSAGE_TOO_LARGE", "contents", contents=[{}] * 1001),
     raw("GetModel", b"\x0a\x02\xc3\x28", "MALFORMED_MESSAGE"),  # model_id, and no UTF-8
     raw("Completion", b"\x12\x04\x0a\x02\xff\xfe", "MALFORMED_MESSAGE"),  # content.text, and no UTF-8
     Case("GetModel", request("GetModel"), Code.INVALID_ARGUMENT, "INVALID_FIELD", ["model_id"]),

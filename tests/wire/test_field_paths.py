@@ -14,6 +14,7 @@ from service.errors import InvalidField, RequestError, UnknownField
 from service.wire.chat import chat_request_from_proto
 from service.wire.completion import completion_request_from_proto
 from service.wire.embeddings import embeddings_request_from_proto
+from service.wire.fields import MOST_TOLD
 
 DECODERS: dict[type[Message], Callable[[Any], Any]] = {
     ChatCompletionRequest: chat_request_from_proto,
@@ -204,6 +205,11 @@ def test_all_wrong_values_of_one_message_are_blamed_at_once() -> None:
         "sampling_params.max_tokens",
         "sampling_params.min_p",
     }
+
+
+def test_enough_wrong_items_are_enough() -> None:
+    assert len(paths_of(chat(messages=[{}] * 5000), InvalidField)) == MOST_TOLD
+    assert len(paths_of(sampled(stop=[""] * 5000), InvalidField)) == MOST_TOLD
 
 
 @pytest.mark.parametrize("request_", [chat(), completion(), embeddings()], ids=["chat", "completion", "embeddings"])

@@ -71,11 +71,13 @@ async def assemble(
     add_servicers(server, registry, compile_check, Operations(drain, in_flight, registry))
     if settings.server.health:
         await health.add_to(server)
+    probes = await _probe_server(settings, health)
     if settings.server.reflection:
         served = (*SERVICE_NAMES, *([HEALTH_NAME] if settings.server.health else []), reflection.SERVICE_NAME)
         reflection.enable_server_reflection(served, server)
     return Lifecycle(
         server,
+        probes,
         health,
         engines,
         in_flight,
@@ -86,6 +88,15 @@ async def assemble(
         progress=progress,
         ready=ready,
     )
+
+
+async def _probe_server(settings: Settings, health: Health) -> grpc.aio.Server:
+    """Listens only where there is an address for it."""
+    server = grpc.aio.server()
+    await health.add_to(server)
+    if settings.server.health_address:
+        _bind(server, settings.server.health_address, None)
+    return server
 
 
 def _quotas(settings: Settings) -> Quotas:

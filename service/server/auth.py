@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 BEARER = "bearer "
 AUTHORIZATION_KEY = "authorization"
 PACKAGE_PREFIX = "/inferwire.v1."
+EVERYTHING = ("*", f"{ADMIN_SERVICE}/*")
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
@@ -109,10 +110,9 @@ def _json_web_tokens(settings: JwtSettings) -> JsonWebTokens | None:
 
 
 def _anonymous(settings: Settings) -> Caller:
-    everything = ("*", f"{ADMIN_SERVICE}/*")
     methods = settings.anonymous.methods
     if methods is None:
-        methods = everything if settings.open_to_all else USUAL_METHODS
+        methods = EVERYTHING if settings.open_to_all and settings.server.stays_on_this_machine else USUAL_METHODS
     return Caller(ANONYMOUS, methods, settings.anonymous.models)
 
 

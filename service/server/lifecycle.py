@@ -38,6 +38,7 @@ class Lifecycle:
     def __init__(
         self,
         server: grpc.aio.Server,
+        probes: grpc.aio.Server,
         health: Health,
         engines: Sequence[Engine],
         in_flight: InFlight,
@@ -50,6 +51,7 @@ class Lifecycle:
         ready: Callable[[str], None],
     ) -> None:
         self._server = server
+        self._probes = probes
         self._health = health
         self._engines = engines
         self._in_flight = in_flight
@@ -64,6 +66,7 @@ class Lifecycle:
         """Serves until it is asked to end or an engine has failed for good, and returns the exit code."""
         self._listen_to_signals()
         await self._server.start()
+        await self._probes.start()
         exit_code = await self._serve()
         await self._shut_down(withdraw=exit_code == EXIT_OK and self.loaded)
         return exit_code
@@ -145,6 +148,7 @@ class Lifecycle:
         await finish
         await self._in_flight.wait_for_none()
         await asyncio.gather(self._compile_check.close(), *(engine.stop() for engine in self._engines))
+        await self._probes.stop(None)
         logger.info("Stopped")
 
     async def _unless_in_a_hurry(self, waiting: Awaitable[None]) -> None:

@@ -89,7 +89,8 @@ class AnonymousSettings(Access):
     methods: Names | None = Field(
         None,
         description="The methods for callers of no identity, as Service/Method; wildcards as in file names. Unset: all "
-        "while there are no identities and no client certificates, else as those of an identity.",
+        "where only this machine reaches the server and there are no identities and no client certificates, else as "
+        "those of an identity.",
     )
 
 

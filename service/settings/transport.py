@@ -19,6 +19,11 @@ class ServerSettings(Section):
     )
     grace_s: float = Field(30.0, ge=0, description="Seconds that calls under way may still take after that.")
     health: bool = Field(True, description="Whether to serve grpc.health.v1, which needs no credentials.")
+    health_address: str | None = Field(
+        None,
+        description="A second address, for grpc.health.v1 alone and never encrypted: for probes that speak no TLS, as "
+        "those of Kubernetes. Unset: none.",
+    )
     reflection: bool = Field(True, description="Whether clients may ask for the contract (gRPC reflection).")
     keepalive_min_interval_s: float = Field(
         10.0, ge=0, description="The shortest interval at which clients may send keepalive pings."

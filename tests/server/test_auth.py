@@ -166,6 +166,20 @@ class TestMethods:
     def caller(self, *methods: str) -> Caller:
         return authenticator(identities=[{**SEARCH, "methods": methods}]).authenticate([bearer(TOKEN)], [])
 
+    def test_an_address_of_this_machine_alone_leaves_all_to_everybody(self) -> None:
+        assert allowed(authenticator(server={"address": "unix:/run/inferwire"}).authenticate([], [])) == list(METHODS)
+
+    @pytest.mark.parametrize(
+        "open_", [{"tls": {"certificate": "a", "key": "b"}}, {"server": {"allow_insecure": True}}], ids=str
+    )
+    def test_administration_is_not_for_a_whole_network(self, open_: dict[str, Any]) -> None:
+        server = {"address": "0.0.0.0:1", **open_.get("server", {})}
+        settings = {**open_, "server": server}
+        anybody = authenticator(**settings).authenticate([], [])
+        assert not {"Drain", "GetLoad", "RegisterModel"} & set(allowed(anybody))
+        told = {"methods": ["AdminService/GetLoad"]}
+        assert allowed(authenticator(**settings, anonymous=told).authenticate([], [])) == ["GetLoad"]
+
     def test_by_service(self) -> None:
         assert allowed(self.caller("ModelService/*")) == [*READING, "RegisterModel", "UnregisterModel"]
 

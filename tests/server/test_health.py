@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import grpc
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -10,7 +12,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service.rpc import SERVICE_NAMES
 from service.server.start_errors import AddressInUse
-from tests.server.serving import LLM, Running, language, request, running
+from tests.credentials import Authority
+from tests.server.serving import LLM, Running, answers, call, language, request, running
 from tests.server.slow_engines import SlowToLoad
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -102,6 +105,27 @@ async def test_health_can_be_switched_off() -> None:
     async with running(language(), health=False) as served:
         with pytest.raises(Exception, match="UNIMPLEMENTED"):
             await health(served)
+
+
+async def test_probes_have_an_address_of_their_own_without_tls(tmp_path: Path) -> None:
+    probes = f"unix:{tmp_path}/probes"
+    certificate, key = Authority(tmp_path).issue("server", "localhost")
+    tls, identities = {"certificate": certificate, "key": key}, [{"name": "search", "token": "t"}]
+    engine = SlowToLoad()
+    settings = {"tls": tls, "identities": identities}
+    async with (
+        running(engine, wait=False, settings=settings, health_address=probes) as served,
+        grpc.aio.insecure_channel(probes) as channel,
+    ):
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
+        assert (await watch.read()).status == NOT_SERVING
+        engine.let_load.set()
+        assert (await watch.read()).status == SERVING
+        with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
+            await answers(call(channel, "ListModels", request("ListModels")))
+        served.stop()
+        assert (await watch.read()).status == NOT_SERVING
+        await served.exit_code()
 
 
 async def test_an_address_in_use_is_told() -> None:

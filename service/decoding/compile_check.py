@@ -8,11 +8,12 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 
 from service.decoding.compile_process import CompileProcess, ProcessEnded
 from service.decoding.expressions import UnusableGrammar
+from service.decoding.fair_turns import FairTurns
 from service.decoding.grammars import GrammarKind
 from service.errors import InternalError, Overloaded
 
@@ -23,6 +24,7 @@ IMPORT_S = 60.0
 """How long the first ones wait, while the process imports the decoder's library."""
 RETRY_AFTER_S = 1.0
 GRAMMAR_TO_WARM_UP = 'root ::= "a"'
+NOBODY = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +33,8 @@ class _Trial:
 
     kind: GrammarKind
     text: str
+    caller: str
+    """Who asked first: the time that it takes is his."""
     waiting: int = 0
     task: "asyncio.Task[str | None] | None" = field(default=None)
 
@@ -41,22 +45,22 @@ class CompileCheck:
     def __init__(self, process: CompileProcess | None = None, *, wait_s: float = WAIT_S) -> None:
         self._process = process or CompileProcess()
         self._wait_s = wait_s
-        self.reading = asyncio.Lock()
-        """For reading in this process what callers sent: one after the other, as Python's threads delay each other."""
+        self._reading = FairTurns()
         self._verdicts: OrderedDict[bytes, str | None] = OrderedDict()
         self._under_way: dict[bytes, _Trial] = {}
 
     def start(self) -> None:
         """Starts the process ahead of the first check: it takes seconds to be ready."""
-        self._begin(b"", GrammarKind.EBNF, GRAMMAR_TO_WARM_UP).waiting += 1
+        self._begin(b"", GrammarKind.EBNF, GRAMMAR_TO_WARM_UP, NOBODY).waiting += 1
 
-    async def check(self, kind: GrammarKind, text: str) -> None:
-        """Raises UnusableGrammar with a sentence for the caller, and Overloaded as `problems` does."""
-        [problem] = await self.problems(kind, [text])
-        if problem is not None:
-            raise UnusableGrammar(problem)
+    def for_caller(self, caller: str) -> "CallersCheck":
+        return CallersCheck(self, caller)
 
-    async def problems(self, kind: GrammarKind, texts: Sequence[str]) -> list[str | None]:
+    def reading(self, caller: str) -> AbstractAsyncContextManager[None]:
+        """For reading in this process what callers sent: one after the other, as Python's threads delay each other."""
+        return self._reading.turn(caller)
+
+    async def problems(self, kind: GrammarKind, texts: Sequence[str], caller: str) -> list[str | None]:
         """What is wrong with each of them, as a sentence for the caller; None for what can be used.
 
         Raises Overloaded when there was no time to find out. Nothing is then said against a grammar that never had its
@@ -64,7 +68,7 @@ class CompileCheck:
         """
         try:
             async with asyncio.timeout(self._wait_s if self._process.ready else IMPORT_S):
-                return await asyncio.gather(*(self._verdict(kind, text) for text in texts))
+                return await asyncio.gather(*(self._verdict(kind, text, caller) for text in texts))
         except TimeoutError:
             raise _too_busy() from None
 
@@ -77,13 +81,13 @@ class CompileCheck:
                     await trial.task
         await self._process.end()
 
-    async def _verdict(self, kind: GrammarKind, text: str) -> str | None:
+    async def _verdict(self, kind: GrammarKind, text: str, caller: str) -> str | None:
         """Asked for the same grammar at the same time, tries it once; a caller who leaves takes nobody's verdict."""
         key = hashlib.blake2b(f"{kind}\0{text}".encode(errors="surrogatepass")).digest()
         if key in self._verdicts:
             self._verdicts.move_to_end(key)
             return self._verdicts[key]
-        trial = self._under_way.get(key) or self._begin(key, kind, text)
+        trial = self._under_way.get(key) or self._begin(key, kind, text, caller)
         assert trial.task is not None
         trial.waiting += 1
         try:
@@ -91,8 +95,8 @@ class CompileCheck:
         finally:
             trial.waiting -= 1
 
-    def _begin(self, key: bytes, kind: GrammarKind, text: str) -> _Trial:
-        trial = _Trial(kind, text)
+    def _begin(self, key: bytes, kind: GrammarKind, text: str, caller: str) -> _Trial:
+        trial = _Trial(kind, text, caller)
         trial.task = asyncio.create_task(self._try(key, trial))
         # Also when nobody is left to hear of a failure.
         trial.task.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -101,7 +105,7 @@ class CompileCheck:
 
     async def _try(self, key: bytes, trial: _Trial) -> str | None:
         try:
-            async with self._process.turn:
+            async with self._process.turns.turn(trial.caller):
                 if not trial.waiting:
                     raise _too_busy()
                 return self._remember(key, await self._ask(trial))
@@ -120,6 +124,27 @@ class CompileCheck:
             with suppress(ProcessEnded):
                 return await self._process.problem_of(trial.kind, trial.text)
         raise InternalError("The process that tries grammars keeps ending.")
+
+
+@dataclass(frozen=True, slots=True)
+class CallersCheck:
+    """The check as one caller has it, who waits no longer because of what others ask for."""
+
+    _check: CompileCheck
+    _caller: str
+
+    def reading(self) -> AbstractAsyncContextManager[None]:
+        return self._check.reading(self._caller)
+
+    async def check(self, kind: GrammarKind, text: str) -> None:
+        """Raises UnusableGrammar with a sentence for the caller, and Overloaded as `problems` does."""
+        [problem] = await self.problems(kind, [text])
+        if problem is not None:
+            raise UnusableGrammar(problem)
+
+    async def problems(self, kind: GrammarKind, texts: Sequence[str]) -> list[str | None]:
+        """See CompileCheck."""
+        return await self._check.problems(kind, texts, self._caller)
 
 
 def _too_busy() -> Overloaded:

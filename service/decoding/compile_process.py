@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 
 from service.decoding.compile_worker import FAILS
+from service.decoding.fair_turns import FairTurns
 from service.decoding.grammars import GrammarKind
 from service.decoding.trial import TOO_LONG_TO_FOLLOW
 
@@ -30,7 +31,7 @@ class CompileProcess:
     """
 
     def __init__(self) -> None:
-        self.turn = asyncio.Lock()
+        self.turns = FairTurns()
         """To be held by who asks."""
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None

@@ -20,7 +20,7 @@ from service.api.response_format import (
     ResponseFormat,
 )
 from service.decoding import expressions, grammars
-from service.decoding.compile_check import CompileCheck
+from service.decoding.compile_check import CallersCheck
 from service.decoding.expressions import UnusableGrammar
 from service.decoding.grammars import GrammarKind, TooSlow
 from service.decoding.json_schema import UnusableSchema, parse_schema
@@ -112,9 +112,9 @@ KINDS = {
 """What a decoder's library has to read; the other kinds hold nothing that it could fail on."""
 
 
-async def checked_format(response_format: ResponseFormat, max_bytes: int, compile_check: CompileCheck) -> AnswerFormat:
+async def checked_format(response_format: ResponseFormat, max_bytes: int, compile_check: CallersCheck) -> AnswerFormat:
     """The same as answer_format_of, for engines to compile: that has been tried. Raises InvalidConstraint."""
-    async with compile_check.reading:
+    async with compile_check.reading():
         wanted = await asyncio.to_thread(answer_format_of, response_format, max_bytes)
     if kind := KINDS.get(wanted.constraint.kind):
         try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.api.tools import BuiltinTool, ToolCall, ToolCallVerdict, ToolDefinition, ToolInputSchema, ToolParameters
-from service.decoding.compile_check import CompileCheck
+from service.decoding.compile_check import CallersCheck
 from service.decoding.grammars import GrammarKind, TooSlow
 from service.decoding.json_schema import UnusableSchema, parse_schema
 from service.decoding.validator import misfit
@@ -19,12 +19,12 @@ JUDGE_S = 0.1
 
 
 async def tried_tools(
-    definitions: Sequence[ToolDefinition], max_bytes: int, compile_check: CompileCheck
+    definitions: Sequence[ToolDefinition], max_bytes: int, compile_check: CallersCheck
 ) -> tuple[Tool, ...]:
     """The same as checked_tools, with schemas that have been tried on the decoder's library."""
     if not definitions:
         return ()
-    async with compile_check.reading:
+    async with compile_check.reading():
         tools = await asyncio.to_thread(checked_tools, definitions, max_bytes)
     custom = [(index, tool) for index, tool in enumerate(tools) if not tool.builtin]
     problems = await compile_check.problems(GrammarKind.JSON_SCHEMA, [json.dumps(tool.schema) for _, tool in custom])

@@ -39,7 +39,7 @@ class Completion:
         engine = self._registry.language_engine(request.model_id, call)
         admission = self._registry.admission(engine)
         admission.check(call.identity)
-        plan = (await draft_completion(request, engine, self._compile_check)).plan()
+        plan = (await draft_completion(request, engine, self._compile_check.for_caller(call.identity))).plan()
         async with aclosing(generate(engine, admission, plan, call, incremental=incremental)) as events:
             async for event in events:
                 yield event

@@ -10,7 +10,7 @@ from service.api.chat import ChatCompletionRequest
 from service.api.completion import CompletionRequest
 from service.api.response_format import JsonSchemaResponseFormat, ResponseFormat
 from service.api.sampling import LogProbConfig, SamplingParams
-from service.decoding.compile_check import CompileCheck
+from service.decoding.compile_check import CallersCheck
 from service.decoding.constraint import AnswerFormat, Constraint, checked_format, tool_constraint
 from service.decoding.plan import SamplingPlan, check_prompt_length, plan_sampling, prompt_too_long
 from service.decoding.tools import tried_tools
@@ -47,7 +47,7 @@ class Draft:
     """A plan as far as it could be made, and all that is wrong with the request."""
 
     engine: LanguageEngine
-    compile_check: CompileCheck
+    compile_check: CallersCheck
     findings: Findings = field(default_factory=Findings)
     prompt: Prompt | None = None
     sampling: SamplingPlan | None = None
@@ -114,7 +114,7 @@ class Draft:
                 self.constraint = await asyncio.to_thread(tool_constraint, self.tool_use, self.text_format)
 
 
-async def draft_chat(request: ChatCompletionRequest, engine: LanguageEngine, compile_check: CompileCheck) -> Draft:
+async def draft_chat(request: ChatCompletionRequest, engine: LanguageEngine, compile_check: CallersCheck) -> Draft:
     """What is wrong with the request is in the draft. Raises Overloaded where there was no time to find it out."""
     draft = Draft(engine, compile_check, first_token_timeout=request.first_token_timeout)
     await draft.use_tools(request)
@@ -130,7 +130,7 @@ async def draft_chat(request: ChatCompletionRequest, engine: LanguageEngine, com
     return draft
 
 
-async def draft_completion(request: CompletionRequest, engine: LanguageEngine, compile_check: CompileCheck) -> Draft:
+async def draft_completion(request: CompletionRequest, engine: LanguageEngine, compile_check: CallersCheck) -> Draft:
     """What is wrong with the request is in the draft. Raises Overloaded where there was no time to find it out."""
     draft = Draft(engine, compile_check, first_token_timeout=request.first_token_timeout)
     with draft.findings.noting():

@@ -21,9 +21,9 @@ class Preflight:
         engine = self._registry.language_engine(request.model_id, call)
         match request:
             case ChatCompletionRequest():
-                draft = await draft_chat(request, engine, self._compile_check)
+                draft = await draft_chat(request, engine, self._compile_check.for_caller(call.identity))
             case CompletionRequest():
-                draft = await draft_completion(request, engine, self._compile_check)
+                draft = await draft_completion(request, engine, self._compile_check.for_caller(call.identity))
         if draft.prompt:
             call.prompt_tokens = len(draft.prompt.token_ids)
             call.neutralized_spans = draft.prompt.neutralized_spans

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from service.decoding.compile_check import CompileCheck
+from service.decoding.compile_check import CallersCheck, CompileCheck
 from service.decoding.compile_process import TOO_LONG_TO_COMPILE, CompileProcess
 from service.decoding.compile_worker import TRIALS
 from service.decoding.expressions import UnusableGrammar
@@ -40,9 +40,9 @@ async def process() -> AsyncIterator[CompileProcess]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def check(process: CompileProcess) -> CompileCheck:
+async def check(process: CompileProcess) -> CallersCheck:
     """One that remembers nothing yet."""
-    return CompileCheck(process, wait_s=PATIENCE_S)
+    return CompileCheck(process, wait_s=PATIENCE_S).for_caller("search")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -53,7 +53,7 @@ async def own_check() -> AsyncIterator[CompileCheck]:
     await check.close()
 
 
-async def problem(check: CompileCheck, kind: GrammarKind, text: str) -> str | None:
+async def problem(check: CallersCheck, kind: GrammarKind, text: str) -> str | None:
     try:
         await check.check(kind, text)
     except UnusableGrammar as error:
@@ -92,7 +92,7 @@ async def until(condition) -> None:  # type: ignore[no-untyped-def]
         (TAG, json.dumps({"type": "structural_tag", "format": {"type": "json_schema", "json_schema": {}}})),
     ],
 )
-async def test_what_a_decoder_can_use_is_let_through(check: CompileCheck, kind: GrammarKind, text: str) -> None:
+async def test_what_a_decoder_can_use_is_let_through(check: CallersCheck, kind: GrammarKind, text: str) -> None:
     assert await problem(check, kind, text) is None
 
 
@@ -112,12 +112,12 @@ async def test_what_a_decoder_can_use_is_let_through(check: CompileCheck, kind: 
     ids=lambda value: str(value)[:30],
 )
 async def test_what_a_decoder_cannot_use_is_refused_with_a_reason(
-    check: CompileCheck, kind: GrammarKind, text: str, reason: str
+    check: CallersCheck, kind: GrammarKind, text: str, reason: str
 ) -> None:
     assert reason in (await problem(check, kind, text) or "")
 
 
-async def test_after_one_that_never_ends_the_next_is_tried(check: CompileCheck, process: CompileProcess) -> None:
+async def test_after_one_that_never_ends_the_next_is_tried(check: CallersCheck, process: CompileProcess) -> None:
     await check.check(EBNF, GOOD)
     process_id = process.process_id
     assert await problem(check, EBNF, HEAVY) == TOO_LONG_TO_COMPILE
@@ -128,26 +128,26 @@ async def test_after_one_that_never_ends_the_next_is_tried(check: CompileCheck, 
 
 async def test_a_verdict_is_remembered() -> None:
     process = CompileProcess()
-    check = CompileCheck(process, wait_s=PATIENCE_S)
+    check = CompileCheck(process, wait_s=PATIENCE_S).for_caller("search")
     verdicts = [await problem(check, EBNF, text) for text in (GOOD, UNKNOWN_RULE)]
     await process.end()
     assert [await problem(check, EBNF, text) for text in (GOOD, UNKNOWN_RULE)] == verdicts
     assert process.process_id is None
 
 
-async def test_the_same_text_of_another_kind_has_a_verdict_of_its_own(check: CompileCheck) -> None:
+async def test_the_same_text_of_another_kind_has_a_verdict_of_its_own(check: CallersCheck) -> None:
     assert await problem(check, REGEX, UNKNOWN_RULE) is None
     assert await problem(check, EBNF, UNKNOWN_RULE)
 
 
-async def test_many_who_ask_for_the_same_share_one_trial(check: CompileCheck, process: CompileProcess) -> None:
+async def test_many_who_ask_for_the_same_share_one_trial(check: CallersCheck, process: CompileProcess) -> None:
     await check.check(EBNF, GOOD)
     before = cpu_s(process)
     assert set(await asyncio.gather(*(problem(check, EBNF, HEAVY) for _ in range(50)))) == {TOO_LONG_TO_COMPILE}
     assert cpu_s(process) - before < 2
 
 
-async def test_a_caller_who_leaves_takes_nobody_s_verdict(check: CompileCheck) -> None:
+async def test_a_caller_who_leaves_takes_nobody_s_verdict(check: CallersCheck) -> None:
     await check.check(EBNF, GOOD)
     leaving = asyncio.create_task(problem(check, EBNF, AMBIGUOUS))
     staying = asyncio.create_task(problem(check, EBNF, AMBIGUOUS))
@@ -157,7 +157,7 @@ async def test_a_caller_who_leaves_takes_nobody_s_verdict(check: CompileCheck) -
     assert leaving.cancelled()
 
 
-async def test_what_nobody_waits_for_any_longer_is_not_tried(check: CompileCheck, process: CompileProcess) -> None:
+async def test_what_nobody_waits_for_any_longer_is_not_tried(check: CallersCheck, process: CompileProcess) -> None:
     await check.check(EBNF, GOOD)
     before = cpu_s(process)
     leaving = [asyncio.create_task(problem(check, EBNF, HEAVY + " " * n)) for n in range(100)]
@@ -169,9 +169,9 @@ async def test_what_nobody_waits_for_any_longer_is_not_tried(check: CompileCheck
     assert cpu_s(process) - before < 5
 
 
-async def test_who_has_no_turn_in_time_is_told_to_come_back(check: CompileCheck, process: CompileProcess) -> None:
+async def test_who_has_no_turn_in_time_is_told_to_come_back(check: CallersCheck, process: CompileProcess) -> None:
     await check.check(EBNF, GOOD)
-    impatient = CompileCheck(process, wait_s=0.5)
+    impatient = CompileCheck(process, wait_s=0.5).for_caller("search")
     hostile = [asyncio.create_task(problem(impatient, EBNF, HEAVY + " " * n)) for n in range(100)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded) as told:
@@ -182,14 +182,25 @@ async def test_who_has_no_turn_in_time_is_told_to_come_back(check: CompileCheck,
     assert await problem(check, EBNF, GOOD + " ") is None
 
 
+async def test_a_flood_keeps_no_other_caller_waiting(process: CompileProcess) -> None:
+    check = CompileCheck(process, wait_s=2.0)
+    flooding, other = check.for_caller("flooding"), check.for_caller("other")
+    await other.check(EBNF, GOOD)
+    flood = [asyncio.create_task(problem(flooding, EBNF, HEAVY + " " * n)) for n in range(100)]
+    await asyncio.sleep(0)
+    for n in range(1, 4):
+        assert await problem(other, EBNF, GOOD + " " * n) is None
+    assert Overloaded in {type(outcome) for outcome in await asyncio.gather(*flood, return_exceptions=True)}
+
+
 async def test_it_is_started_again_when_it_was_killed(own_check: CompileCheck) -> None:
     process = own_check._process
-    await own_check.check(EBNF, GOOD)
+    await own_check.for_caller("search").check(EBNF, GOOD)
     killed = process.process_id
     assert killed
     os.kill(killed, signal.SIGKILL)
     await until(lambda: gone(psutil.Process(killed)))
-    assert await problem(own_check, EBNF, HEAVY) == TOO_LONG_TO_COMPILE
+    assert await problem(own_check.for_caller("search"), EBNF, HEAVY) == TOO_LONG_TO_COMPILE
     assert process.process_id not in (None, killed)
 
 
@@ -205,7 +216,7 @@ async def test_closing_ends_it_also_while_it_works_or_starts(process: CompilePro
     assert not [child for child in psutil.Process().children() if gone(child)], "a zombie"
 
 
-async def test_it_gives_way_to_engines_and_does_not_hear_ctrl_c(check: CompileCheck, process: CompileProcess) -> None:
+async def test_it_gives_way_to_engines_and_does_not_hear_ctrl_c(check: CallersCheck, process: CompileProcess) -> None:
     await check.check(EBNF, GOOD)
     running = psutil.Process(process.process_id)
     for each in (running, *triers(process)):
@@ -216,14 +227,14 @@ async def test_it_gives_way_to_engines_and_does_not_hear_ctrl_c(check: CompileCh
     assert process.process_id == running.pid
 
 
-async def test_after_many_the_next_are_tried_by_a_new_process(check: CompileCheck, process: CompileProcess) -> None:
+async def test_after_many_the_next_are_tried_by_a_new_process(check: CallersCheck, process: CompileProcess) -> None:
     await check.check(EBNF, GOOD)
     [before] = triers(process)
     assert set(await check.problems(EBNF, [GOOD + " " * n for n in range(TRIALS + 1)])) == {None}
     assert before not in triers(process)
 
 
-async def test_of_several_each_has_its_own_verdict(check: CompileCheck) -> None:
+async def test_of_several_each_has_its_own_verdict(check: CallersCheck) -> None:
     verdicts = await check.problems(EBNF, [GOOD, HEAVY, UNKNOWN_RULE, GOOD])
     assert verdicts[:2] == [None, TOO_LONG_TO_COMPILE]
     assert 'Rule "missing" is not defined' in str(verdicts[2])
@@ -237,9 +248,10 @@ from service.decoding.grammars import GrammarKind
 
 async def main():
     check = CompileCheck()
-    await check.check(GrammarKind.EBNF, {GOOD!r})
+    own = check.for_caller("search")
+    await own.check(GrammarKind.EBNF, {GOOD!r})
     print(check._process.process_id, flush=True)
-    await asyncio.gather(*(check.check(GrammarKind.EBNF, {HEAVY!r} + " " * n) for n in range(9)))
+    await asyncio.gather(*(own.check(GrammarKind.EBNF, {HEAVY!r} + " " * n) for n in range(9)))
 
 asyncio.run(main())
 """

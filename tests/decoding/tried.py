@@ -15,7 +15,7 @@ class TriedHere(CompileCheck):
 
     def start(self) -> None: ...
 
-    async def problems(self, kind: GrammarKind, texts: Sequence[str]) -> list[str | None]:
+    async def problems(self, kind: GrammarKind, texts: Sequence[str], caller: str) -> list[str | None]:
         return [problem_of(kind, text) for text in texts]
 
 

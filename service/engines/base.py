@@ -20,6 +20,7 @@ class GenerationRequest:
 
     `incremental` asks for steps as they come rather than for a single last one. `show_control_tokens` asks for control
     tokens as they are spelled, where they otherwise leave no trace in the text; never for the one that ends it.
+    `cache_owner` is whose earlier prompts may spare work on this one; those of others are as if they had never been.
     `unseen` is told of tokens that were generated and are in no step, when a generation is broken off.
     """
 
@@ -29,6 +30,7 @@ class GenerationRequest:
     constraint: Constraint | None
     incremental: bool
     show_control_tokens: bool = False
+    cache_owner: str = ""
     unseen: Callable[[int], None] = lambda tokens: None
 
 

@@ -60,6 +60,7 @@ async def _answer(
         constraint=plan.constraint,
         incremental=incremental,
         show_control_tokens=plan.show_control_tokens,
+        cache_owner=call.identity,
         unseen=call.count_completion,
     )
     answer = AnswerInProgress(engine, plan, call)

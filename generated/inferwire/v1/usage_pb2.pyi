@@ -36,7 +36,7 @@ class Usage(_message.Message):
     prompt_tokens: _builtins.int
     """Tokens of the prompt, with the chat template's own."""
     cached_tokens: _builtins.int
-    """Of these, tokens that the engine took from its prefix cache."""
+    """Of these, tokens that the engine took from its prefix cache: those of earlier prompts of the same identity."""
     completion_tokens: _builtins.int
     """Tokens generated, with those of stop tokens and of tool calls."""
     neutralized_spans: _builtins.int

@@ -95,7 +95,9 @@ class VllmLanguageEngine:
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationStep, None]:
         engine = self.core.engine
-        prompt = tokens_input(request.prompt.token_ids, prompt=request.prompt.text)
+        prompt = tokens_input(
+            request.prompt.token_ids, prompt=request.prompt.text, cache_salt=request.cache_owner or None
+        )
         outputs, seen, finished = None, 0, False
         try:
             # Not vLLM's generate(): broken off, that one forgets how far it was.

@@ -43,6 +43,9 @@ SCHEMA_WORDS = frozenset(
 END_OF_THOUGHTS = "</think>"
 # Printable, as Python escapes other signs in lists, and templates print some.
 OPENING, CLOSING = "\u2e22", "\u2e23"
+# Random, so that nobody can write a mark; of digits, which have no upper case.
+NONCE = f"{secrets.randbelow(10**16):016}"
+MARK = re.compile(f"{OPENING}{NONCE}:(\\d+){CLOSING}")
 # Different ways to read the same beginning of a prompt; there is hardly ever more than one.
 MAX_WAYS = 16
 
@@ -63,9 +66,6 @@ class Marks:
 
     def __init__(self, may_become_control: Callable[[str], bool]) -> None:
         self._may_become_control = may_become_control
-        # Random, so that nobody can write one; of digits, which have no upper case.
-        self._nonce = f"{secrets.randbelow(10**16):016}"
-        self._mark = re.compile(f"{OPENING}{self._nonce}:(\\d+){CLOSING}")
         self._marks: list[Mark] = []
 
     def content(self, text: str) -> str:
@@ -79,13 +79,13 @@ class Marks:
         return self._add(Mark(text, _strings))
 
     def damaged_in(self, frame: str) -> bool:
-        rest = self._mark.sub("", frame)
-        return any(part in rest for part in (self._nonce, OPENING, CLOSING))
+        rest = MARK.sub("", frame)
+        return any(part in rest for part in (NONCE, OPENING, CLOSING))
 
     def filled(self, frame: str) -> list[Segment]:
         """The frame with the texts as they are likeliest to be shown."""
         # split() alternates between text and the captured index.
-        pieces = enumerate(self._mark.split(frame))
+        pieces = enumerate(MARK.split(frame))
         return _segments(next(self._shapes(piece)) if odd % 2 else piece for odd, piece in pieces)
 
     def fitted(self, frame: str, rendered: str) -> list[Segment] | None:
@@ -94,7 +94,7 @@ class Marks:
         Whatever fits is safe: what counts as trusted comes from the frame, which holds no text of a caller's.
         """
         ways: Mapping[int, Shown] = {0: None}
-        for odd, piece in enumerate(self._mark.split(frame)):
+        for odd, piece in enumerate(MARK.split(frame)):
             ways = _continued(ways, self._shapes(piece) if odd % 2 else iter([piece]), rendered)
         return _segments(_unrolled(ways[len(rendered)])) if len(rendered) in ways else None
 
@@ -104,7 +104,7 @@ class Marks:
 
     def _add(self, mark: Mark) -> str:
         self._marks.append(mark)
-        return f"{OPENING}{self._nonce}:{len(self._marks) - 1}{CLOSING}"
+        return f"{OPENING}{NONCE}:{len(self._marks) - 1}{CLOSING}"
 
 
 def _segments(texts: Iterable[str]) -> list[Segment]:

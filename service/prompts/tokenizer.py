@@ -16,6 +16,8 @@ from service.prompts.control_tokens import BYTE_PIECE, WORD_START, ControlSpan, 
 
 # Characters; hardly any token of a text is longer.
 LONG_TOKEN = 16
+LONG_TEXT = 2000
+"""So many characters take longer to encode than a thread to wake up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,12 @@ class Tokenizer:
 
 
 def _encoded(tokenizer: FastTokenizer, text: str) -> Any:
-    """As a batch of one: `encode` would hold the interpreter's lock, and with it every other call, all along."""
+    """A long text as a batch of one: `encode` would hold the interpreter's lock all along, and with it other calls.
+
+    For a short one the threads of a batch take longer than the text.
+    """
+    if len(text) < LONG_TEXT:
+        return tokenizer.encode(text, add_special_tokens=False)
     return tokenizer.encode_batch([text], add_special_tokens=False)[0]
 
 

@@ -1,5 +1,6 @@
 """Joins the rooms: from settings to a running server. Nothing else wires anything."""
 
+import gc
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -44,7 +45,12 @@ async def serve(settings: Settings, progress: Progress, ready: Callable[[str], N
     engines = build_engines(settings)
     progress.done(IMPORT_STEP)
     compile_check = CompileCheck()
-    lifecycle = await assemble(settings, engines, compile_check, progress, ready)
+
+    def loaded(address: str) -> None:
+        _spare_the_collector()
+        ready(address)
+
+    lifecycle = await assemble(settings, engines, compile_check, progress, loaded)
     compile_check.start()
     exit_code = await lifecycle.run()
     if not lifecycle.loaded:
@@ -147,6 +153,12 @@ def _channel_options(settings: Settings) -> Sequence[tuple[str, int]]:
         # Finds clients that are gone without a word.
         ("grpc.keepalive_time_ms", 1000 * SERVER_PING_INTERVAL_S),
     ]
+
+
+def _spare_the_collector() -> None:
+    """What is here by now stays. It would go through millions of objects again and again, while calls wait for it."""
+    gc.collect()
+    gc.freeze()
 
 
 def _end_child_processes() -> None:

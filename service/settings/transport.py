@@ -25,6 +25,12 @@ class ServerSettings(Section):
         "those of Kubernetes. Unset: none.",
     )
     reflection: bool = Field(True, description="Whether clients may ask for the contract (gRPC reflection).")
+    longest_hold_ms: float = Field(
+        25.0,
+        ge=0,
+        description="Milliseconds that a token of a stream may wait for further ones to be sent in the same message, "
+        "while many streams run. 0: never.",
+    )
     keepalive_min_interval_s: float = Field(
         10.0, ge=0, description="The shortest interval at which clients may send keepalive pings."
     )

@@ -90,8 +90,13 @@ def test_whatever_could_become_a_control_token_is_marked(text: str) -> None:
     assert text not in marks().in_json(text)
 
 
-def test_no_two_prompts_have_the_same_marks() -> None:
-    assert marks().content("a") != marks().content("a")
+def test_a_text_that_spells_a_mark_is_the_callers_all_the_same() -> None:
+    """Nobody can know it, and it would be of no use."""
+    given_ = marks()
+    spelled = marks().content("a")
+    frame = f"<s>{given_.content(spelled)}<e>"
+    assert given_.fitted(frame, f"<s>{spelled}<e>") == [own("<s>"), callers(spelled), own("<e>")]
+    assert given_.filled(frame) == [own("<s>"), callers(spelled), own("<e>")]
 
 
 @pytest.mark.parametrize("change", [lambda m: m[1:], lambda m: m[:9], lambda m: m[:-1], lambda m: m * 2 + m[0]])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.envs import enable_envs_cache
 from vllm.exceptions import VLLMClientError
 from vllm.platforms import current_platform
 from vllm.usage.usage_lib import UsageContext
@@ -42,6 +43,8 @@ class EngineHost:
     """How long calls under way may take after a signal, which reaches the engine's processes too."""
     stall_timeout_s: float
     """How long an engine may leave a question unanswered."""
+    longest_hold_s: float
+    """How long a token may wait for others to be sent with it."""
 
 
 class EngineCore:
@@ -81,6 +84,8 @@ class EngineCore:
     async def start(self) -> None:
         self._engine = await _in_daemon_thread(self._build)
         self.gauge = stats.gauge_of(self._engine)
+        # It reads some for every token, and from here on nobody changes them.
+        enable_envs_cache()
 
     def _build(self) -> AsyncLLM:
         on_cpu = bool(current_platform.is_cpu())

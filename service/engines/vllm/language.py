@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Any
 
 from vllm.inputs.engine import tokens_input
@@ -17,6 +17,7 @@ from service.engines.base import Capacity, Finish, FinishReason, GenerationReque
 from service.engines.limits import language_limits
 from service.engines.logprobs import Candidate, position
 from service.engines.vllm.core import RETRY_AFTER_FAILURE_S, EngineCore, EngineHost, loading, translated
+from service.engines.vllm.pace import Pace
 from service.engines.vllm.parameters import sampling_params
 from service.errors import AbortedByServer, EngineFailed, InferwireError, InternalError
 from service.prompts.renderer import PromptStyle, Renderer
@@ -36,6 +37,7 @@ class VllmLanguageEngine:
         self._settings = settings
         self._limits = limits
         self.core = EngineCore(settings, host)
+        self._pace = Pace(host.longest_hold_s)
         # All that is known before the model is loaded.
         self.model = Model(
             identifier=settings.id,
@@ -102,13 +104,15 @@ class VllmLanguageEngine:
         try:
             # Not vLLM's generate(): broken off, that one forgets how far it was.
             outputs = await engine.add_request(request.request_id, prompt, sampling_params(request))
-            first = True
-            while not finished:
-                output: Any = outputs.get_nowait() or await outputs.get()
-                finished = output.finished
-                step = self._step(request, output, first)
-                seen, first = seen + step.tokens, False
-                yield step
+            with self._pace.stream() if request.incremental else nullcontext():
+                while not finished:
+                    output: Any = outputs.get_nowait() or await outputs.get()
+                    finished = output.finished
+                    step = self._step(request, output, first=not seen)
+                    seen += step.tokens
+                    yield step
+                    if not finished:
+                        await self._pace.wait()
         except InferwireError:
             raise
         except Exception as error:

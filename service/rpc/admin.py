@@ -11,7 +11,7 @@ from service.errors import InvalidField
 from service.rpc.context import Context
 from service.wire.fields import maybe
 from service.wire.load import model_load_to_proto
-from service.wire.usage import seconds_from_proto
+from service.wire.usage import check_span, seconds_from_proto
 
 
 class Operations(Protocol):
@@ -48,11 +48,12 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
 
 
 def _seconds(request: admin_service_pb2.DrainRequest, field: str) -> float | None:
-    seconds: float | None = maybe(request, field, lambda duration: _not_negative(duration, field))
+    seconds: float | None = maybe(request, field, _not_negative)
     return seconds
 
 
-def _not_negative(duration: Duration, field: str) -> float:
+def _not_negative(duration: Duration) -> float:
+    check_span(duration)
     seconds = seconds_from_proto(duration)
     if seconds < 0:
         raise InvalidField("", "It can't be negative.")

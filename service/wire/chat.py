@@ -2,8 +2,6 @@
 
 from typing import Any, assert_never
 
-from google.protobuf.duration_pb2 import Duration
-
 from inferwire.v1 import chat_pb2 as pb
 from inferwire.v1 import content_pb2, messages_pb2
 from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
@@ -37,6 +35,7 @@ from service.wire.usage import (
     metric_to_proto,
     metrics_from_proto,
     timedelta_to_proto,
+    timeout_from_proto,
     timings_from_proto,
     timings_to_proto,
     usage_from_proto,
@@ -60,7 +59,7 @@ def chat_request_from_proto(message: pb.ChatCompletionRequest) -> ChatCompletion
             tool_config=lambda: maybe(message, "tool_config", tool_config_from_proto),
             response_format=lambda: maybe(message, "response_format", response_format_from_proto),
             logprobs=lambda: maybe(message, "logprobs", log_prob_config_from_proto),
-            first_token_timeout=lambda: maybe(message, "first_token_timeout", Duration.ToTimedelta),
+            first_token_timeout=lambda: maybe(message, "first_token_timeout", timeout_from_proto),
         ),
     )
 

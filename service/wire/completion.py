@@ -2,8 +2,6 @@
 
 from typing import assert_never
 
-from google.protobuf.duration_pb2 import Duration
-
 from inferwire.v1 import completion_pb2 as pb
 from service.api.completion import CompletionRequest, CompletionResponse
 from service.api.content import TextDelta
@@ -26,6 +24,7 @@ from service.wire.usage import (
     metric_to_proto,
     metrics_from_proto,
     timedelta_to_proto,
+    timeout_from_proto,
     timings_from_proto,
     timings_to_proto,
     usage_from_proto,
@@ -42,7 +41,7 @@ def completion_request_from_proto(message: pb.CompletionRequest) -> CompletionRe
             sampling_params=lambda: maybe(message, "sampling_params", sampling_params_from_proto),
             response_format=lambda: maybe(message, "response_format", response_format_from_proto),
             logprobs=lambda: maybe(message, "logprobs", log_prob_config_from_proto),
-            first_token_timeout=lambda: maybe(message, "first_token_timeout", Duration.ToTimedelta),
+            first_token_timeout=lambda: maybe(message, "first_token_timeout", timeout_from_proto),
         ),
     )
 

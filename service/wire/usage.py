@@ -8,10 +8,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from inferwire.v1 import usage_pb2 as pb
 from service.api.usage import MetricEvent, Timings, Usage
+from service.errors import InvalidField
 from service.wire.fields import facts_from_proto, struct_of
 
 NANOS = 1_000_000_000
 MICROS = 1_000_000
+LONGEST_SPAN_S = 315_576_000_000
+"""Ten thousand years: protobuf's own bound, which its libraries don't check when they read."""
 
 
 def usage_from_proto(message: pb.Usage) -> Usage:
@@ -49,6 +52,18 @@ def seconds_from_proto(message: Duration) -> float:
 def seconds_to_proto(seconds: float) -> Duration:
     whole, nanos = divmod(round(seconds * NANOS), NANOS)
     return Duration(seconds=whole, nanos=nanos)
+
+
+def timeout_from_proto(message: Duration) -> timedelta:
+    """Raises InvalidField."""
+    check_span(message)
+    return message.ToTimedelta()
+
+
+def check_span(message: Duration) -> None:
+    """Raises InvalidField for what is no span of time by protobuf's rules."""
+    if abs(message.seconds) > LONGEST_SPAN_S or abs(message.nanos) >= NANOS:
+        raise InvalidField("", "It is not a duration: at most 10,000 years, and nanoseconds of less than a second.")
 
 
 def timedelta_to_proto(delta: timedelta) -> Duration:

@@ -137,6 +137,9 @@ CASES = [
         "INVALID_FIELD",
         ["withdrawal_window"],
     ),
+    Case("Drain", request("Drain", budget={"seconds": 2**62}), Code.INVALID_ARGUMENT, "INVALID_FIELD", ["budget"]),
+    bad("Completion", "INVALID_FIELD", "first_token_timeout", first_token_timeout={"seconds": 2**62}),
+    bad("ChatCompletion", "INVALID_FIELD", "first_token_timeout", first_token_timeout={"seconds": 2**62}),
 ]
 
 

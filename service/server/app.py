@@ -70,14 +70,12 @@ async def assemble(
     drain = Drain(DrainTimes(settings.server.drain_window_s, settings.server.grace_s))
     registry = Registry(engines, settings.models, _quotas(settings))
     health = Health(SERVICE_NAMES)
-    server = grpc.aio.server(
-        interceptors=[CallInterceptor(SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits)],
-        options=_channel_options(settings),
-    )
+    interceptor = CallInterceptor(SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits)
+    server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(settings))
     add_servicers(server, registry, compile_check, Operations(drain, in_flight, registry))
     if settings.server.health:
         await health.add_to(server)
-    probes = await _probe_server(settings, health)
+    probes = await _probe_server(settings, health, interceptor)
     if settings.server.reflection:
         served = (*SERVICE_NAMES, *([HEALTH_NAME] if settings.server.health else []), reflection.SERVICE_NAME)
         reflection.enable_server_reflection(served, server)
@@ -96,9 +94,9 @@ async def assemble(
     )
 
 
-async def _probe_server(settings: Settings, health: Health) -> grpc.aio.Server:
+async def _probe_server(settings: Settings, health: Health, interceptor: CallInterceptor) -> grpc.aio.Server:
     """Listens only where there is an address for it."""
-    server = grpc.aio.server()
+    server = grpc.aio.server(interceptors=[interceptor])
     await health.add_to(server)
     if settings.server.health_address:
         _bind(server, settings.server.health_address, None)

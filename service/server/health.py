@@ -1,5 +1,7 @@
 """grpc.health.v1: the state of each service, and of the server as a whole under the empty name."""
 
+from typing import Any
+
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
@@ -12,7 +14,7 @@ class Health:
 
     def __init__(self, services: tuple[str, ...]) -> None:
         self._names = ("", *services)
-        self._servicer = health.aio.HealthServicer()
+        self._servicer = _Servicer(self._names)
 
     async def add_to(self, server: grpc.aio.Server) -> None:
         await self.set_serving(False)
@@ -21,3 +23,17 @@ class Health:
     async def set_serving(self, serving: bool) -> None:
         for name in self._names:
             await self._servicer.set(name, SERVING if serving else NOT_SERVING)
+
+
+class _Servicer(health.aio.HealthServicer):  # type: ignore[misc]
+    """The library's, with the one method that it lacks."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self._names = names
+
+    async def List(self, request: health_pb2.HealthListRequest, context: Any) -> health_pb2.HealthListResponse:
+        named = {name: health_pb2.HealthCheckRequest(service=name) for name in self._names}
+        return health_pb2.HealthListResponse(
+            statuses={name: await self.Check(asked, context) for name, asked in named.items()}
+        )

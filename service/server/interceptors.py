@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from functools import partial
+from inspect import isasyncgenfunction
 from typing import Any, TypeAlias
 
 import grpc
@@ -41,6 +42,7 @@ DRAINING_RETRY_S = 0.1
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Read: TypeAlias = Callable[[bytes], Any]
+Around: TypeAlias = Callable[[Context], AbstractAsyncContextManager[None]]
 
 SAN_PROPERTY = "x509_subject_alternative_name"
 HEALTH_PREFIX = "/grpc.health.v1.Health/"
@@ -96,9 +98,9 @@ class InFlight:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the methods of our own services. Others, such as reflection, need no more than a caller who may call.
+    """Wraps all methods. Those of others need no more than a request that can be read and a caller who may call.
 
-    Health is left alone: those who probe it have no credentials.
+    Health needs no caller: those who probe it have no credentials.
     """
 
     def __init__(
@@ -116,38 +118,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> Handler | None:
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.startswith(HEALTH_PREFIX):
-            return handler
-        return self._wrap(handler, method) if method.startswith(self._prefixes) else self._guard(handler, method)
-
-    def _wrap(self, handler: Any, method: str) -> Handler:
-        """The handler gets bytes, which are read only once it is known who sent them."""
-        read, write = partial(self._read, handler.request_deserializer), handler.response_serializer
-        if handler.unary_unary:
-            unary = self._unary(handler.unary_unary, method, read)
-            return grpc.unary_unary_rpc_method_handler(unary, response_serializer=write)
-        if handler.unary_stream:
-            stream = self._stream(handler.unary_stream, method, read)
-            return grpc.unary_stream_rpc_method_handler(stream, response_serializer=write)
-        stream = self._stream(handler.stream_stream, method, partial(_each, read))
-        return grpc.stream_stream_rpc_method_handler(stream, response_serializer=write)
-
-    def _guard(self, handler: Any, method: str) -> Handler:
-        """Reflection, the one service here of which we don't own the methods, has a single one."""
-
-        async def call_stream(requests: Any, context: Context) -> None:
-            call = begin_call(method, _texts(context))
-            try:
-                self._caller(context)
-            except InferwireError as error:
-                await _end(context, call, error)  # which ends this call, too
-            async with aclosing(handler.stream_stream(requests, context)) as responses:
-                async for response in responses:
-                    await context.write(response)
-
-        return grpc.stream_stream_rpc_method_handler(
-            call_stream, handler.request_deserializer, handler.response_serializer
-        )
+        if handler is None:
+            return None
+        if method.startswith(self._prefixes):
+            return _wrapped(handler, partial(self._call, method), self._read)
+        return _wrapped(handler, partial(self._standard_call, method), _decoded)
 
     def _caller(self, context: Context) -> Caller:
         """Raises Unauthenticated."""
@@ -161,29 +136,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 f"The request has {size} bytes; the limit is {limit}.",
                 metadata={"bytes": str(size), "limit": str(limit)},
             )
-        try:
-            message = deserialize(data)
-        except DecodeError:
-            raise MalformedMessage("", "The request is not a valid protobuf message of this method.") from None
+        message = _decoded(deserialize, data)
         screen(message, self._limits.max_elements)
         return message
-
-    def _unary(self, behavior: Callable[..., Any], method: str, read: Read) -> Callable[..., Any]:
-        async def call_unary(data: bytes, context: Context) -> Any:
-            async with self._call(method, context):
-                return await behavior(read(data), context)
-
-        return call_unary
-
-    def _stream(self, behavior: Callable[..., Any], method: str, read: Callable[[Any], Any]) -> Any:
-        async def call_stream(data: Any, context: Context) -> None:
-            # Writes rather than yields: when the client goes away, a generator would be left waiting at its yield for
-            # the garbage collector, and the engine would go on.
-            async with self._call(method, context), aclosing(behavior(read(data), context)) as responses:
-                async for response in responses:
-                    await context.write(response)
-
-        return call_stream
 
     @asynccontextmanager
     async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
@@ -195,6 +150,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 self._in_flight.check_open()
                 self._identify(call, context)
                 yield
+
+    @asynccontextmanager
+    async def _standard_call(self, method: str, context: Context) -> AsyncIterator[None]:
+        """A call of a service that isn't ours, which is neither counted nor logged."""
+        call = begin_call(method, _texts(context))
+        try:
+            with _defects_logged(call):
+                if not method.startswith(HEALTH_PREFIX):
+                    self._caller(context)
+                yield
+        except InferwireError as error:
+            await _end(context, call, error)
 
     def _identify(self, call: Call, context: Context) -> None:
         """Raises Unauthenticated, and PermissionDenied for a method; the registry raises it for a model."""
@@ -218,19 +185,73 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         error: InferwireError | None = None
         code = grpc.StatusCode.CANCELLED
         try:
-            yield
+            with _defects_logged(call):
+                yield
             code = grpc.StatusCode.OK
         except InferwireError as known:
             error = known
-            if isinstance(known, InternalError):
-                logger.exception("A call failed by a defect", extra={"method": call.method})
-        except Exception:
-            logger.exception("A call failed for an unknown reason", extra={"method": call.method})
-            error = InternalError("The server failed. The request id finds the reason in its log.")
         finally:
             self._in_flight.leave(limit)
             _log(call, status_code(error) if error else code)
         await _end(context, call, error)
+
+
+def _wrapped(handler: Any, around: Around, read: Callable[[Read, bytes], Any]) -> Handler:
+    """The handler gets bytes, which are read only once it is known who sent them, and inside of what turns a failure
+    into a status: gRPC itself tells of one that it can't read in words of its own.
+    """
+    read, write = partial(read, handler.request_deserializer), handler.response_serializer
+    if handler.unary_unary:
+        return grpc.unary_unary_rpc_method_handler(
+            _awaited(handler.unary_unary, around, read), response_serializer=write
+        )
+    if handler.unary_stream:
+        # Health's is no generator, and writes to the context itself.
+        wrap = _written if isasyncgenfunction(handler.unary_stream) else _awaited
+        return grpc.unary_stream_rpc_method_handler(wrap(handler.unary_stream, around, read), response_serializer=write)
+    stream = _written(handler.stream_stream, around, partial(_each, read))
+    return grpc.stream_stream_rpc_method_handler(stream, response_serializer=write)
+
+
+def _awaited(behavior: Callable[..., Any], around: Around, read: Callable[[Any], Any]) -> Callable[..., Any]:
+    async def call(data: bytes, context: Context) -> Any:
+        async with around(context):
+            return await behavior(read(data), context)
+
+    return call
+
+
+def _written(behavior: Callable[..., Any], around: Around, read: Callable[[Any], Any]) -> Callable[..., Any]:
+    async def call(data: Any, context: Context) -> None:
+        # Writes rather than yields: when the client goes away, a generator would be left waiting at its yield for the
+        # garbage collector, and the engine would go on.
+        async with around(context), aclosing(behavior(read(data), context)) as responses:
+            async for response in responses:
+                await context.write(response)
+
+    return call
+
+
+def _decoded(deserialize: Read, data: bytes) -> Any:
+    try:
+        return deserialize(data)
+    except DecodeError:
+        raise MalformedMessage("", "The request is not a valid protobuf message of this method.") from None
+
+
+@contextmanager
+def _defects_logged(call: Call) -> Iterator[None]:
+    """Makes InternalErrors of unknown failures; what is our fault is in the log then."""
+    try:
+        yield
+    except InternalError:
+        logger.exception("A call failed by a defect", extra={"method": call.method})
+        raise
+    except (InferwireError, grpc.aio.AbortError):
+        raise
+    except Exception:
+        logger.exception("A call failed for an unknown reason", extra={"method": call.method})
+        raise InternalError("The server failed. The request id finds the reason in its log.") from None
 
 
 def _limit(call: Call) -> asyncio.Timeout:

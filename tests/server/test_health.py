@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from service.rpc import SERVICE_NAMES
 from service.server.start_errors import AddressInUse
 from tests.credentials import Authority
-from tests.server.serving import LLM, Running, answers, call, language, request, running
+from tests.server.serving import LLM, Failure, Running, answers, call, language, request, running
 from tests.server.slow_engines import SlowToLoad
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -63,6 +63,33 @@ async def test_a_call_while_a_model_loads_is_asked_to_come_again() -> None:
         assert int(failure.trailing["grpc-retry-pushback-ms"]) > 0
         (answer,) = await served.answers("ListModels", request("ListModels"))
         assert [model.identifier for model in answer.models] == [LLM]
+
+
+async def test_all_services_are_told_at_once(server: Running) -> None:
+    listed = await health_pb2_grpc.HealthStub(server.channel).List(health_pb2.HealthListRequest())
+    assert {name: told.status for name, told in listed.statuses.items()} == dict.fromkeys(NAMES, SERVING)
+
+
+async def test_an_unknown_service_is_not_found(server: Running) -> None:
+    with pytest.raises(Exception, match="NOT_FOUND"):
+        await health(server, "unknown")
+
+
+@pytest.mark.parametrize("method", ["Check", "List", "Watch"])
+async def test_a_question_that_cannot_be_read_is_refused(server: Running, method: str) -> None:
+    kind = server.channel.unary_stream if method == "Watch" else server.channel.unary_unary
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await answers(kind(f"/grpc.health.v1.Health/{method}")(b"\xff"))
+    failure = Failure.of(failed.value)
+    assert (failure.code.name, failure.reason) == ("INVALID_ARGUMENT", "MALFORMED_MESSAGE")
+
+
+async def test_a_question_to_reflection_that_cannot_be_read_is_refused(server: Running) -> None:
+    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await answers(server.channel.stream_stream(path)([b"\xff"]))
+    failure = Failure.of(failed.value)
+    assert (failure.code.name, failure.reason) == ("INVALID_ARGUMENT", "MALFORMED_MESSAGE")
 
 
 async def test_someone_who_watches_hears_of_the_end() -> None:
@@ -123,6 +150,8 @@ async def test_probes_have_an_address_of_their_own_without_tls(tmp_path: Path) -
         assert (await watch.read()).status == SERVING
         with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
             await answers(call(channel, "ListModels", request("ListModels")))
+        with pytest.raises(grpc.aio.AioRpcError, match="INVALID_ARGUMENT"):
+            await channel.unary_unary("/grpc.health.v1.Health/Check")(b"\xff")
         served.stop()
         assert (await watch.read()).status == NOT_SERVING
         await served.exit_code()

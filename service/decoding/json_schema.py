@@ -19,7 +19,7 @@ from service.decoding.schema_limits import (
     has_too_many_parts,
     problems_of_size,
 )
-from service.decoding.validator import is_valid
+from service.decoding.validator import unfit
 
 MAX_DEPTH = 32
 # Escapes (`~1`, `%20`) are read in different ways by the decoder and by the validator.
@@ -285,9 +285,8 @@ def _problems_of_neighbours(schema: dict[str, Any], place: str, references: "Ref
 
 def _misfits(rest: dict[str, Any], values: list[Any], place: str) -> Iterator[tuple[str, str]]:
     try:
-        for value in values:
-            if not is_valid(rest, value):
-                yield place, f"the value {json.dumps(value)} doesn't fit the rest of the schema."
+        for value in unfit(rest, values):
+            yield place, f"the value {json.dumps(value)} doesn't fit the rest of the schema."
     except TooSlow:
         yield place, "its values can't be compared with the rest of the schema in time."
 

@@ -1,12 +1,13 @@
 """Values are told to fit or not, or not to be told in time: never nothing."""
 
+import time
 from typing import Any
 
 import pytest
 import regex
 
 from service.decoding.grammars import GrammarKind, TooSlow, accepts
-from service.decoding.validator import is_valid
+from service.decoding.validator import is_valid, unfit
 
 BACKTRACKING = "^(a|a|aa)+$"
 LONG = "a" * 200 + "!"
@@ -53,6 +54,24 @@ def test_a_value_fits_or_not(schema: Any, value: Any, valid: bool) -> None:
 def test_what_takes_too_long_to_tell_is_left(schema: Any, value: Any) -> None:
     with pytest.raises(TooSlow):
         is_valid(schema, value, cpu_s=0.05)
+
+
+def test_of_several_values_those_are_told_that_do_not_fit() -> None:
+    assert unfit({"type": "string"}, ["a", 1, "b", None]) == [1, None]
+
+
+def test_several_values_have_their_time_together() -> None:
+    schema = {"pattern": f"{BACKTRACKING}|^a"}
+    unfit(schema, [LONG[-8:]] * 3, cpu_s=0.05)
+    with pytest.raises(TooSlow):
+        unfit(schema, [LONG] * 3, cpu_s=0.05)
+
+
+def test_many_values_are_told_as_fast_as_one() -> None:
+    begun_s = time.process_time()
+    assert unfit({"type": "string", "minLength": 1}, ["a"] * 5000) == []
+    assert all(is_valid({"type": "string"}, "a") for _ in range(5000))
+    assert time.process_time() - begun_s < 1.5
 
 
 def test_a_machine_that_is_busy_is_no_reason_not_to_know(monkeypatch: pytest.MonkeyPatch) -> None:

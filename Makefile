@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate generated-fresh release-contract format measure-tools pin clean
+.PHONY: help demo test check generate generated-fresh release-contract format measure-tools fuzz pin clean
 MAKEFLAGS += --no-print-directory
 
 bin := .venv/bin
@@ -56,6 +56,10 @@ format: ## format the Python and proto sources
 measure-tools: ## do enforced calls keep their promises? the table in README.md
 	@deploy/install test
 	@exec $(bin)/python -m tests.benchmarks.enforced_calls --sets $(or $(sets),300) --at-once 64
+
+fuzz: ## do malformed requests find a defect? of the bundled models, or of a server at target=HOST:PORT
+	@deploy/install test
+	@exec $(bin)/python -m tests.fuzz --requests $(or $(requests),20000) --seed $(or $(seed),1) $(if $(target),--target $(target))
 
 pin: ## write deploy/constraints-cpu.txt anew
 	@deploy/install pin

@@ -1,0 +1,1 @@
+"""Malformed requests by the thousand, of every method, over real gRPC: see __main__."""

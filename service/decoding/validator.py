@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
+import attrs
 import regex
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
@@ -104,3 +105,11 @@ BoundedValidator = validators.extend(  # type: ignore[no-untyped-call]
         "patternProperties": _pattern_properties,
     },
 )
+
+
+def _evolved(validator: Any, **changes: Any) -> Any:
+    """Of the same class: by itself the library takes an unbounded one where a part of the schema has a `$schema`."""
+    return attrs.evolve(validator, **changes)
+
+
+BoundedValidator.evolve = _evolved

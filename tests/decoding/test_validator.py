@@ -11,6 +11,8 @@ from service.decoding.validator import is_valid, unfit
 
 BACKTRACKING = "^(a|a|aa)+$"
 LONG = "a" * 200 + "!"
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+SLOW = {"pattern": BACKTRACKING}
 # Both branches of each level lead to the next: 2 ** levels ways.
 DOUBLING = {
     "$defs": {"n": {"oneOf": [{"type": "null"}, *({"type": "array", "items": {"$ref": "#/$defs/n"}},) * 2]}},
@@ -48,6 +50,8 @@ def test_a_value_fits_or_not(schema: Any, value: Any, valid: bool) -> None:
         ({"pattern": BACKTRACKING}, LONG),
         ({"patternProperties": {BACKTRACKING: {}}}, {LONG: 1}),
         ({"items": {"pattern": BACKTRACKING}}, [LONG] * 3),
+        ({"$schema": DRAFT, "items": {"$ref": "#/$defs/slow"}, "$defs": {"slow": SLOW}}, [LONG]),
+        ({"items": {**SLOW, "$schema": DRAFT}}, [LONG]),
         (DOUBLING, deep(60)),
     ],
 )

@@ -258,7 +258,6 @@ class ScriptedEmbeddingEngine(_Scripted):
         super().__init__(identifier, limits)
         self.tokenizer = byte_tokenizer()
         self.task_prefixes = task_prefixes or TaskPrefixes({})
-        self.embedded: list[Sequence[int]] = []
         self.model = Model(
             identifier=identifier,
             provider_resource_id="scripted",
@@ -274,7 +273,6 @@ class ScriptedEmbeddingEngine(_Scripted):
         )
 
     async def embed(self, request_id: str, token_ids: Sequence[int], dimension: int | None) -> Sequence[float]:
-        self.embedded.append(token_ids)
         values = list(_noise(token_ids, dimension or DIMENSION))
         length = math.sqrt(sum(value * value for value in values))
         return [value / length for value in values]

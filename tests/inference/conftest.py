@@ -1,6 +1,6 @@
 """Use cases over scripted engines, without a server around them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -13,8 +13,21 @@ from service.telemetry.calls import Call
 LLM, EMBEDDER = "llm", "embedder"
 LIMITS = LimitSettings(max_messages=4, max_contents=4, max_constraint_bytes=1000)
 
+
+class RecordingEmbeddingEngine(ScriptedEmbeddingEngine):
+    """Keeps what it was given to embed."""
+
+    def __init__(self, identifier: str, limits: LimitSettings, task_prefixes: TaskPrefixes | None = None) -> None:
+        super().__init__(identifier, limits, task_prefixes)
+        self.embedded: list[Sequence[int]] = []
+
+    async def embed(self, request_id: str, token_ids: Sequence[int], dimension: int | None) -> Sequence[float]:
+        self.embedded.append(token_ids)
+        return await super().embed(request_id, token_ids, dimension)
+
+
 Language = Callable[..., Awaitable[ScriptedLanguageEngine]]
-Embedder = Callable[..., Awaitable[ScriptedEmbeddingEngine]]
+Embedder = Callable[..., Awaitable[RecordingEmbeddingEngine]]
 
 
 @pytest.fixture
@@ -35,8 +48,8 @@ def language() -> Language:
 
 @pytest.fixture
 def embedder() -> Embedder:
-    async def started(prefixes: TaskPrefixes | None = None) -> ScriptedEmbeddingEngine:
-        engine = ScriptedEmbeddingEngine(EMBEDDER, LIMITS, prefixes)
+    async def started(prefixes: TaskPrefixes | None = None) -> RecordingEmbeddingEngine:
+        engine = RecordingEmbeddingEngine(EMBEDDER, LIMITS, prefixes)
         await engine.start()
         return engine
 

@@ -24,7 +24,7 @@ from service.inference.embeddings import Embeddings
 from service.prompts.task_prefixes import TaskPrefixes
 from service.prompts.tokenizer import Tokenizer
 from service.telemetry.calls import Call
-from tests.inference.conftest import EMBEDDER, LIMITS, LLM, Embedder
+from tests.inference.conftest import EMBEDDER, LIMITS, LLM, Embedder, RecordingEmbeddingEngine
 from tests.prompts import small_tokenizers as small
 
 NONE, START, END = TextTruncation.NONE, TextTruncation.START, TextTruncation.END
@@ -39,14 +39,14 @@ def asked(*texts: str, **fields: Any) -> EmbeddingsRequest:
     return EmbeddingsRequest(**{"model_id": EMBEDDER, "contents": contents, **fields})
 
 
-def with_context(engine: ScriptedEmbeddingEngine, tokens: int) -> ScriptedEmbeddingEngine:
+def with_context(engine: RecordingEmbeddingEngine, tokens: int) -> RecordingEmbeddingEngine:
     limits = engine.model.limits.model_copy(update={"context_length": tokens})
     engine.model = engine.model.model_copy(update={"limits": limits})
     return engine
 
 
 @pytest.fixture
-async def bert(embedder: Embedder) -> ScriptedEmbeddingEngine:
+async def bert(embedder: Embedder) -> RecordingEmbeddingEngine:
     """Reads six tokens, one of which begins and one ends every text."""
     engine = with_context(await embedder(), 6)
     engine.tokenizer = Tokenizer(small.loaded(small.word_piece()))
@@ -75,7 +75,7 @@ async def test_vectors_have_length_one_and_the_models_dimension(embedder: Embedd
     assert embedding.packed == b""
 
 
-async def test_the_cost_is_all_tokens(bert: ScriptedEmbeddingEngine, call: Call) -> None:
+async def test_the_cost_is_all_tokens(bert: RecordingEmbeddingEngine, call: Call) -> None:
     answer = await Embeddings(Registry([bert])).embed(asked("hello", "hello world"), call)
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, call.prompt_tokens) == (7, 0, 7)
     assert (answer.model_id, answer.request_id) == (EMBEDDER, "r-1")
@@ -96,7 +96,7 @@ async def test_the_cost_is_all_tokens(bert: ScriptedEmbeddingEngine, call: Call)
     ],
 )
 async def test_a_cut_keeps_the_special_tokens_and_is_told(
-    bert: ScriptedEmbeddingEngine, call: Call, text: str, truncation: Any, ids: list[int], whole: int
+    bert: RecordingEmbeddingEngine, call: Call, text: str, truncation: Any, ids: list[int], whole: int
 ) -> None:
     answer = await Embeddings(Registry([bert])).embed(asked(text, text_truncation=truncation), call)
     (embedding,) = answer.embeddings
@@ -108,7 +108,7 @@ async def test_a_cut_keeps_the_special_tokens_and_is_told(
 @pytest.mark.parametrize(("text", "counted"), [("hello " * 5, {"tokens": "7"}), ("[" * 1000, {})])
 @pytest.mark.parametrize("truncation", [None, NONE])
 async def test_uncut_too_long_a_text_is_refused_with_its_length(
-    bert: ScriptedEmbeddingEngine, call: Call, truncation: Any, text: str, counted: dict[str, str]
+    bert: RecordingEmbeddingEngine, call: Call, truncation: Any, text: str, counted: dict[str, str]
 ) -> None:
     with pytest.raises(ContextLengthExceeded, match="text_truncation") as refused:
         await Embeddings(Registry([bert])).embed(asked("hello", text, text_truncation=truncation), call)
@@ -117,7 +117,7 @@ async def test_uncut_too_long_a_text_is_refused_with_its_length(
     assert bert.embedded == []
 
 
-async def test_a_text_that_spells_special_tokens_is_text(bert: ScriptedEmbeddingEngine, call: Call) -> None:
+async def test_a_text_that_spells_special_tokens_is_text(bert: RecordingEmbeddingEngine, call: Call) -> None:
     answer = await Embeddings(Registry([bert])).embed(asked("[SEP]", "hello", "[CLS]"), call)
     assert [(ids[0], ids[-1]) for ids in bert.embedded] == [(CLS, SEP)] * 3
     assert not {CLS, SEP} & {token_id for ids in bert.embedded for token_id in ids[1:-1]}
@@ -128,7 +128,7 @@ async def test_a_text_that_spells_special_tokens_is_text(bert: ScriptedEmbedding
     ("truncation", "inner"), [(END, [SEP, HELLO, WORLD, HELLO]), (START, [SEP, WORLD, WORLD, WORLD])]
 )
 async def test_a_prefix_is_the_models_own_and_may_hold_special_tokens(
-    bert: ScriptedEmbeddingEngine, call: Call, truncation: TextTruncation, inner: list[int]
+    bert: RecordingEmbeddingEngine, call: Call, truncation: TextTruncation, inner: list[int]
 ) -> None:
     bert.task_prefixes = TaskPrefixes({QUERY: "[SEP] "})
     capabilities = bert.model.capabilities.model_copy(update={"embedding_task_types": (QUERY,)})

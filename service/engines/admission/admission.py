@@ -152,6 +152,8 @@ class Admission:
         place.caller.waiting.remove(place)
         self.queued -= 1
         self.queued_tokens -= place.tokens
+        if not self.queued:
+            self._drain.queue_ended()
 
     def _fill_places(self) -> None:
         while waiting := [caller for caller in self._callers.values() if caller.waiting]:

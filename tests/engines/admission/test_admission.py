@@ -165,6 +165,27 @@ async def test_who_would_wait_longer_than_it_can_is_told_at_once() -> None:
         assert "b-hurried" not in work.failed
 
 
+@pytest.mark.parametrize("calls", [6, 80])
+@pytest.mark.parametrize("queued_before", [True, False])
+async def test_time_without_a_queue_says_nothing_about_how_long_one_will_wait(calls: int, queued_before: bool) -> None:
+    async with at_work() as work:
+        work.clock.now_s = 100_000.0  # the clock of a machine that runs for a day
+        before = ("x1", "x2", "x3") if queued_before else ()
+        for name in before:
+            await work.ask(name)
+        for name in before:
+            await work.end(name, after_s=1.0)
+        for number in range(calls):
+            await work.ask(f"a{number}")
+            await work.end(f"a{number}", after_s=1.0)
+            work.clock.now_s += 1000.0
+        for name in ("b1", "b2", "b3"):
+            await work.ask(name, patience_s=2.0)
+        assert not work.failed
+        await work.end("b1", after_s=1.0)
+        assert work.started[-1] == "b3"
+
+
 async def test_without_a_measurement_nobody_is_refused_for_its_deadline() -> None:
     async with at_work() as work:
         for number in range(3):

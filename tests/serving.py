@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ LLM = "smollm2-135m-instruct"
 EMBEDDER = "all-minilm-l6-v2"
 MATRYOSHKA = "minilm-matryoshka"
 
+SCRIPTED_PROCESS = str(Path(__file__).with_name("scripted_process.py"))
 READY_LINE = "serving on "
 LOAD_S = 240  # bounds a wait: two cores that others use too, each engine importing for 15 s
 END_S = 60
@@ -109,6 +110,23 @@ def scripted_models() -> list[dict[str, Any]]:
         {"path": "scripted", "id": LLM, "engine": "scripted"},
         {"path": "scripted", "id": EMBEDDER, "type": "embedding", "engine": "scripted"},
     ]
+
+
+def slow_models(step_s: float, *, embed_s: float = 0.0, **script: Any) -> list[dict[str, Any]]:
+    """Scripted ones for `slow_server_process`: see scripted_process.py."""
+    llm, embedder = scripted_models()
+    return [
+        llm | {"engine_args": {"step_s": step_s, **script}},
+        embedder | {"engine_args": {"step_s": embed_s}},
+    ]
+
+
+def slow_server_process(
+    folder: Path, models: Sequence[dict[str, Any]], **settings: Any
+) -> AbstractContextManager[ServerProcess]:
+    """A server of scripted engines that take time."""
+    config = settings_file(folder, models, **settings)
+    return server_process(folder, "--config", config, command=[SCRIPTED_PROCESS])
 
 
 def settings_file(folder: Path, models: Sequence[dict[str, Any]], **settings: Any) -> str:

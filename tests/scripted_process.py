@@ -1,0 +1,48 @@
+"""`inferwire serve` with scripted engines that take time and answer as their models' `engine_args` say.
+
+python scripted_process.py serve --config FILE
+
+    step_s: 0.02                      seconds before each token, or for each text to embed
+    text: The reply.
+    replies: {"a question": "..."}    for prompts that hold the question
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from service.api.models import ModelType
+from service.cli.main import main
+from service.engines.base import Engine
+from service.engines.scripted import DEFAULT_REPLY, Reply, Script, ScriptedEmbeddingEngine, ScriptedLanguageEngine
+from service.server import app
+from service.settings import ModelSettings, Settings
+
+
+class SlowEmbeddingEngine(ScriptedEmbeddingEngine):
+    def __init__(self, *arguments: Any, step_s: float) -> None:
+        super().__init__(*arguments)
+        self.step_s = step_s
+
+    async def embed(self, request_id: str, token_ids: Sequence[int], dimension: int | None) -> Sequence[float]:
+        await asyncio.sleep(self.step_s)
+        return await super().embed(request_id, token_ids, dimension)
+
+
+def script(*, step_s: float = 0.0, text: str = DEFAULT_REPLY, replies: dict[str, str] | None = None) -> Script:
+    def reply(prompt: str) -> Reply:
+        found = (answer for question, answer in (replies or {}).items() if question in prompt)
+        return Reply(next(found, text), step_s)
+
+    return reply
+
+
+def build(model: ModelSettings, settings: Settings) -> Engine:
+    if model.type is ModelType.LLM:
+        return ScriptedLanguageEngine(model.id, settings.limits, script(**model.engine_args))
+    return SlowEmbeddingEngine(model.id, settings.limits, **model.engine_args)
+
+
+if __name__ == "__main__":
+    app.build_engines = lambda settings: [build(model, settings) for model in settings.models]
+    main()

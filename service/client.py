@@ -51,7 +51,9 @@ SERVICE_CONFIG = {
                 "initialBackoff": "0.1s",
                 "maxBackoff": "2s",
                 "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                # gRPC's core, on which the server runs, says CANCELLED for a call that arrives just as the server
+                # ends, before anything has seen it (https://github.com/grpc/grpc/issues/41785).
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
     ]
@@ -96,7 +98,8 @@ class Client:
 
     Every call takes `timeout_s`, its deadline, and `request_id`, its name in the server's log. It raises an
     InferwireError when the server says why it failed, and grpc.aio.AioRpcError for anything else, such as a network
-    that is down. Calls that meet UNAVAILABLE are sent again by gRPC itself, up to three times.
+    that is down. Calls that meet UNAVAILABLE, or CANCELLED by the server, are sent again by gRPC itself, up to three
+    times.
     """
 
     def __init__(

@@ -74,15 +74,16 @@ class CannedServer:
     metadata: list[dict[str, Any]] = field(default_factory=list)
     streaming: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
-    unavailable_times: int = 0
+    refuses_times: int = 0
+    refusal: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
 
     def take(self, request: Any, context: grpc.ServicerContext) -> str:
         """Records a call, and fails it if its model id says so."""
         self.requests.append(request)
         self.metadata.append(dict(context.invocation_metadata()))
-        if self.unavailable_times:
-            self.unavailable_times -= 1
-            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        if self.refuses_times:
+            self.refuses_times -= 1
+            context.abort(self.refusal, "not now")
         if request.model_id in FAILURES:
             status = status_from_error(FAILURES[request.model_id], "the-id")
             context.set_trailing_metadata(status.trailing_metadata)

@@ -177,13 +177,16 @@ class TestFailures:
             await client.is_serving("no.such.Service")
         assert failure.value.code() is grpc.StatusCode.NOT_FOUND
 
-    async def test_unavailable_is_tried_again(self, client: Client, server: CannedServer) -> None:
-        server.unavailable_times = 3
+    @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+    async def test_a_server_that_ends_or_is_away_is_tried_again(
+        self, client: Client, server: CannedServer, code: grpc.StatusCode
+    ) -> None:
+        server.refuses_times, server.refusal = 3, code
         assert (await client.chat(chat_request())).completion_message.content == ANSWER
         assert len(server.requests) == 4
 
     async def test_but_not_for_ever(self, client: Client, server: CannedServer) -> None:
-        server.unavailable_times = 100
+        server.refuses_times = 100
         with pytest.raises(grpc.aio.AioRpcError, match="not now"):
             await client.chat(chat_request())
         assert len(server.requests) == 4

@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate generated-fresh release-contract format measure-tools fuzz pin clean
+.PHONY: help demo test check generate generated-fresh release-contract format measure-tools fuzz bench bench-quick pin clean
 MAKEFLAGS += --no-print-directory
 
 bin := .venv/bin
@@ -60,6 +60,14 @@ measure-tools: ## do enforced calls keep their promises? the table in README.md
 fuzz: ## do malformed requests find a defect? of the bundled models, or of a server at target=HOST:PORT
 	@deploy/install test
 	@exec $(bin)/python -m tests.fuzz --requests $(or $(requests),20000) --seed $(or $(seed),1) $(if $(target),--target $(target))
+
+bench: ## Inferwire beside the raw engine and other servers; add options="--tiny --png FILE" or others
+	@deploy/install test
+	@exec $(bin)/inferwire bench $(options)
+
+bench-quick: ## Inferwire beside the raw engine, on a tiny model, in under five minutes
+	@deploy/install test
+	@exec $(bin)/inferwire bench --quick --tiny
 
 pin: ## write deploy/constraints-cpu.txt anew
 	@deploy/install pin

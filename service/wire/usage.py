@@ -11,6 +11,7 @@ from service.api.usage import MetricEvent, Timings, Usage
 from service.errors import InvalidField
 from service.wire.fields import facts_from_proto, struct_of
 
+COMPLETION_TOKENS_KEY = "inferwire-completion-tokens"
 NANOS = 1_000_000_000
 MICROS = 1_000_000
 LONGEST_SPAN_S = 315_576_000_000
@@ -40,7 +41,7 @@ def usage_to_metadata(usage: Usage) -> list[tuple[str, str]]:
     return [
         ("inferwire-prompt-tokens", str(usage.prompt_tokens)),
         ("inferwire-cached-tokens", str(usage.cached_tokens)),
-        ("inferwire-completion-tokens", str(usage.completion_tokens)),
+        (COMPLETION_TOKENS_KEY, str(usage.completion_tokens)),
         ("inferwire-neutralized-spans", str(usage.neutralized_spans)),
     ]
 

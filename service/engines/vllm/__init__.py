@@ -1,5 +1,9 @@
 """vLLM, in this process's event loop with its core in a process of its own. The only room that imports vllm."""
 
+import os
+from functools import cache
+from tempfile import TemporaryDirectory
+
 from service.api.models import ModelType
 from service.engines.base import Engine
 from service.engines.vllm.core import EngineHost
@@ -10,6 +14,8 @@ from service.settings import ModelSettings, Settings
 
 def build(model: ModelSettings, settings: Settings) -> Engine:
     """The engine for one model of `settings`, not loaded yet."""
+    # Here and not where engines are loaded, which happens in several threads at once.
+    os.environ.setdefault("VLLM_RPC_BASE_PATH", _socket_folder().name)
     host = EngineHost(
         models=len(settings.models),
         grace_s=settings.server.grace_s,
@@ -19,3 +25,9 @@ def build(model: ModelSettings, settings: Settings) -> Engine:
     if model.type is ModelType.LLM:
         return VllmLanguageEngine(model, settings.limits, host)
     return VllmEmbeddingEngine(model, settings.limits, host)
+
+
+@cache
+def _socket_folder() -> TemporaryDirectory[str]:
+    """For the sockets between the server and its engines, which vLLM leaves behind. Removed when the process ends."""
+    return TemporaryDirectory(prefix="inferwire-")

@@ -1,8 +1,6 @@
 """The settings that make vLLM fast and predictable on the machine at hand; a model's own `engine_args` win."""
 
 import os
-from functools import cache
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -46,18 +44,11 @@ def engine_args(settings: ModelSettings, *, models: int, on_cpu: bool) -> dict[s
 def environment(*, on_cpu: bool) -> dict[str, str]:
     """Environment variables for the engines' processes; those that the operator set win."""
     variables = {SERVER_VARIABLE: str(os.getpid()), "VLLM_NO_USAGE_STATS": "1", "VLLM_CONFIGURE_LOGGING": "1"}
-    variables["VLLM_RPC_BASE_PATH"] = _socket_folder().name
     if on_cpu:
         # vLLM would bind its threads to one core in two, and keep cores back for its front-end.
         cores = str(len(os.sched_getaffinity(0)))
         variables |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": cores}
     return {name: value for name, value in variables.items() if name not in os.environ}
-
-
-@cache
-def _socket_folder() -> TemporaryDirectory[str]:
-    """For the sockets between the server and its engines, which vLLM leaves behind. Removed when the process ends."""
-    return TemporaryDirectory(prefix="inferwire-")
 
 
 def _cpu_args(settings: ModelSettings, models: int) -> dict[str, Any]:

@@ -40,7 +40,7 @@ async def _start(engines: Sequence[Engine], compile_check: CompileCheck) -> tupl
     for engine in engines:
         await engine.start()
     settings, in_flight, registry = Settings(), InFlight(), Registry(engines)
-    interceptor = CallInterceptor(SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits.max_request_bytes)
+    interceptor = CallInterceptor(SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits)
     server = grpc.aio.server(interceptors=[interceptor])
     add_servicers(server, registry, compile_check, Operations(Drain(DrainTimes(0.0, 0.0)), in_flight, registry))
     port = server.add_insecure_port("127.0.0.1:0")

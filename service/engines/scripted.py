@@ -68,7 +68,8 @@ def byte_tokenizer() -> PromptTokenizer:
     """One token per byte, and two control tokens: small enough to be made on the spot."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    # In words, of which the library keeps the last thousands: taken as one word, it would keep whole texts.
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken("<|im_start|>", special=True), AddedToken(END_OF_TURN, special=True)])
     return PromptTokenizer(

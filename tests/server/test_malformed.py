@@ -33,13 +33,11 @@ async def outcome(served: Running, method: str, data: Any) -> grpc.StatusCode:
     return grpc.StatusCode.OK
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", [name for name in sorted(METHODS) if not METHODS[name].client_streaming])
 async def test_random_bytes_are_no_request(server: Running, method: str) -> None:
     chance = random.Random(method)
     codes = [await outcome(server, method, b"\xff" + chance.randbytes(n)) for n in range(30)]
-    # A stream isn't read by a build that doesn't take one.
-    unread = METHODS[method].client_streaming
-    assert set(codes) == {grpc.StatusCode.UNIMPLEMENTED if unread else grpc.StatusCode.INVALID_ARGUMENT}
+    assert set(codes) == {grpc.StatusCode.INVALID_ARGUMENT}
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

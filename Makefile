@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate generated-fresh release-contract format measure-tools fuzz bench bench-quick pin clean
+.PHONY: help demo test check generate generated-fresh release-contract format measure-tools soak fuzz bench bench-quick pin clean
 MAKEFLAGS += --no-print-directory
 
 bin := .venv/bin
@@ -56,6 +56,10 @@ format: ## format the Python and proto sources
 measure-tools: ## do enforced calls keep their promises? the table in README.md
 	@deploy/install test
 	@exec $(bin)/python -m tests.benchmarks.enforced_calls --sets $(or $(sets),300) --at-once 64
+
+soak: ## mixed traffic for minutes=20: is every outcome explained, does memory stay? add options=--scripted or others
+	@deploy/install test
+	@exec $(bin)/python -m tests.benchmarks.soak --minutes $(or $(minutes),20) $(options)
 
 fuzz: ## do malformed requests find a defect? of the bundled models, or of a server at target=HOST:PORT
 	@deploy/install test

@@ -168,4 +168,6 @@ def _whole(value: Any) -> Any:
 
 
 def struct_of(facts: Mapping[str, Any]) -> Struct:
-    return json_format.ParseDict(dict(facts), Struct())
+    struct = Struct()
+    struct.update(facts)
+    return struct

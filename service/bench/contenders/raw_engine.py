@@ -22,6 +22,8 @@ from service.bench.timing import Figures, Mark, Send
 from service.bench.workloads import Ask, Workload
 
 READY = "ready"
+# Standard output is for answers; vLLM would log there.
+LOG_TO_STDERR = {"VLLM_LOGGING_STREAM": "ext://sys.stderr"}
 
 
 class RawEngine:
@@ -30,7 +32,7 @@ class RawEngine:
 
     @asynccontextmanager
     async def running(self, model: Path, log: Path) -> AsyncIterator["_Child"]:
-        async with process(["-m", __name__, str(model)], log, piped=True) as started:
+        async with process(["-m", __name__, str(model)], log, LOG_TO_STDERR, piped=True) as started:
             child = _Child(started)
             await until_ready(started, log, child.is_ready)
             yield child

@@ -22,6 +22,7 @@ STEPS = 64
 STEP_CPU_S = 0.0013
 FIRST_STEPS_CPU_S = 0.015
 TOO_LONG_TO_FOLLOW = "It takes too long to follow: a text can be read in too many ways."
+SHOWN_BYTES = 40
 PUNCTUATION = '{}[]":,. \n'
 SYLLABLES = [a + b for a, b in product("bcdfghjklmnprstvwz", "aeiou")]
 
@@ -63,14 +64,27 @@ def _follow(matcher: Any, tokens: list[bytes]) -> None:
     chance = random.Random(1)
     mask = xgrammar.allocate_token_bitmask(1, len(tokens))
     by_length = np.argsort([-len(token) for token in tokens], kind="stable")
+    written = b""
     begun_s = time.process_time()
     for step in range(STEPS):
         if time.process_time() - begun_s > FIRST_STEPS_CPU_S + step * STEP_CPU_S:
             raise UnusableGrammar(TOO_LONG_TO_FOLLOW)
-        if matcher.is_terminated():
-            matcher.reset()
         matcher.fill_next_token_bitmask(mask)
         allowed = np.unpackbits(mask[0].numpy().view(np.uint8), bitorder="little")[: len(tokens)]
         longest = by_length[allowed[by_length] == 1][:40]
-        if not len(longest) or not matcher.accept_token(int(chance.choice(longest))):
+        if not len(longest) and not matcher.is_completed():
+            raise UnusableGrammar(_dead_end(written))
+        token = int(chance.choice(longest)) if len(longest) else None
+        if token is not None and matcher.accept_token(token):
+            written += tokens[token]
+        else:
             matcher.reset()
+            written = b""
+
+
+def _dead_end(written: bytes) -> str:
+    """An engine could neither go on there nor end, and would fail."""
+    if not written:
+        return "No text belongs to it."
+    shown = written[-SHOWN_BYTES:].decode(errors="replace")
+    return f"It has a dead end: after {shown!r} nothing can follow, and no text ends there."

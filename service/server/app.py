@@ -1,5 +1,6 @@
 """Joins the rooms: from settings to a running server. Nothing else wires anything."""
 
+import atexit
 import gc
 import os
 from collections.abc import Callable, Sequence
@@ -157,6 +158,8 @@ def _spare_the_collector() -> None:
     """What is here by now stays. It would go through millions of objects again and again, while calls wait for it."""
     gc.collect()
     gc.freeze()
+    # At the end it may: libraries complain on standard error of what was never collected.
+    atexit.register(gc.unfreeze)
 
 
 def _end_child_processes() -> None:

@@ -108,6 +108,8 @@ async def test_what_a_decoder_can_use_is_let_through(check: CallersCheck, kind: 
         (EBNF, AMBIGUOUS, TOO_LONG_TO_FOLLOW),
         (REGEX, "(" * 12 + "a" + "|b){2,3}" * 12, TOO_LONG_TO_FOLLOW),
         (EBNF, HEAVY, TOO_LONG_TO_COMPILE),
+        (EBNF, "root ::= root", "No text belongs to it."),
+        (EBNF, 'root ::= "yes" more\nmore ::= more', "It has a dead end: after 'yes' nothing can follow"),
     ],
     ids=lambda value: str(value)[:30],
 )

@@ -17,6 +17,7 @@ from service.engines.base import Capacity, Finish, FinishReason, GenerationReque
 from service.engines.limits import language_limits
 from service.engines.logprobs import Candidate, position
 from service.engines.vllm.core import RETRY_AFTER_FAILURE_S, EngineCore, EngineHost, loading, translated
+from service.engines.vllm.output_stream import OutputStream
 from service.engines.vllm.pace import Pace
 from service.engines.vllm.parameters import sampling_params
 from service.errors import AbortedByServer, EngineFailed, InferwireError, InternalError
@@ -100,18 +101,21 @@ class VllmLanguageEngine:
         prompt = tokens_input(
             request.prompt.token_ids, prompt=request.prompt.text, cache_salt=request.cache_owner or None
         )
-        outputs, seen, finished = None, 0, False
+        outputs: OutputStream | None = None
+        seen, finished = 0, False
         try:
             # Not vLLM's generate(): broken off, that one forgets how far it was.
-            outputs = await engine.add_request(request.request_id, prompt, sampling_params(request))
+            added = await engine.add_request(request.request_id, prompt, sampling_params(request))
+            outputs = OutputStream(engine, added)
             with self._pace.stream() if request.incremental else nullcontext():
                 while not finished:
-                    output: Any = outputs.get_nowait() or await outputs.get()
+                    output = await outputs.next()
                     finished = output.finished
                     step = self._step(request, output, first=not seen)
                     seen += step.tokens
                     yield step
-                    if not finished:
+                    if not finished and self._pace.hold_s:
+                        outputs.hold()
                         await self._pace.wait()
         except InferwireError:
             raise

@@ -1,9 +1,11 @@
 """What an engine is: something that turns token ids into text, or into a vector."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+from prometheus_client.metrics_core import Metric
 
 from service.api.models import Model, ModelType
 from service.api.sampling import TokenLogProbs
@@ -98,6 +100,10 @@ class Engine(Protocol):
     @property
     def model(self) -> Model:
         """What the engine serves. Only once it was loaded."""
+        ...
+
+    def own_metrics(self) -> Iterable[Metric]:
+        """What the library counts that the engine is made of, each family with samples of this engine."""
         ...
 
     @property

@@ -71,13 +71,15 @@ class Registry:
                 f"The identity {call.identity!r} may not use the model {model_id!r}.", metadata={"model": model_id}
             )
         try:
-            return self._engines[model_id]
+            engine = self._engines[model_id]
         except KeyError:
             known = sorted(filter(call.may_use, self._engines))
             raise ModelNotFound(
                 f"There is no model {model_id!r}. This server has: {', '.join(known) or 'none'}.",
                 metadata={"known_models": ",".join(known)},
             ) from None
+        call.model = model_id
+        return engine
 
     def _ready(self, model_id: str, model_type: ModelType, call: Call) -> Engine:
         engine = self._find(model_id, call)

@@ -7,10 +7,11 @@ honours limits, stop strings, stop tokens and log probabilities as vLLM does; it
 import asyncio
 import hashlib
 import math
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 
+from prometheus_client.metrics_core import Metric
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -93,6 +94,9 @@ class _Scripted:
         self.ready = True
         self.failed.clear()
         self.model = self.model.model_copy(update={"state": ModelState.READY})
+
+    def own_metrics(self) -> Iterable[Metric]:
+        return ()
 
     async def warm_up(self) -> None: ...
 

@@ -107,8 +107,6 @@ class AnswerInProgress:
         self._plan = plan
         self._call = call
         self._submitted_s = call.elapsed_s()
-        self._queued_s = 0.0
-        self._first_token_s: float | None = None
         self._sequence = 0
         self._reader = AnswerReader(plan.tool_use)
         tokenizer = engine.renderer.tokenizer
@@ -144,19 +142,21 @@ class AnswerInProgress:
         return self._sequence - 1
 
     def _start(self, step: GenerationStep) -> Start:
-        self._first_token_s = self._submitted_s + step.first_token_s
-        self._queued_s = self._submitted_s + step.queued_s
+        self._call.first_token_s = self._submitted_s + step.first_token_s
+        self._call.queued_s = self._submitted_s + step.queued_s
         self._call.cached_tokens = step.cached_tokens
         return Start(self._next(), self._engine.identifier, self._call.request_id)
 
     def complete(self, finish: Finish, outcome: ConstraintOutcome | None) -> Complete:
         call = self._call
+        call.constraint_outcome = outcome or ""
+        call.tool_verdicts += [tool_call.verdict for tool_call in self._reader.calls if tool_call.verdict]
         usage = Usage(call.prompt_tokens, call.cached_tokens, call.completion_tokens, call.neutralized_spans)
         return Complete(
             sequence=self._next(),
             stop_reason=self._stop_reason(finish),
             usage=usage,
-            timings=Timings(self._queued_s, self._first_token_s, call.elapsed_s()),
+            timings=Timings(call.queued_s or 0.0, call.first_token_s, call.elapsed_s()),
             metrics=self._metrics(usage),
             constraint_outcome=outcome,
             stop_string=finish.stop_string,

@@ -10,6 +10,7 @@ import grpc
 import psutil
 import uvloop
 from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from service.decoding.compile_check import CompileCheck
 from service.engines.admission import Quotas, Share
@@ -21,12 +22,14 @@ from service.server.drain import Drain, DrainTimes
 from service.server.health import Health
 from service.server.interceptors import CallInterceptor, InFlight
 from service.server.lifecycle import Lifecycle
+from service.server.metrics import EngineCollector, MetricsEndpoint, StateCollector
 from service.server.operations import Operations
 from service.server.progress import Progress
 from service.server.start_errors import AddressInUse
 from service.server.tls import server_credentials
 from service.settings import EngineKind, ModelSettings, Settings
 from service.settings.access import Access
+from service.telemetry.metrics import CallMetrics
 
 IMPORT_STEP = "import the engines"
 HEALTH_NAME = "grpc.health.v1.Health"
@@ -71,7 +74,13 @@ async def assemble(
     drain = Drain(DrainTimes(settings.server.drain_window_s, settings.server.grace_s))
     registry = Registry(engines, settings.models, _quotas(settings))
     health = Health(SERVICE_NAMES)
-    interceptor = CallInterceptor(SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits)
+    metrics = CollectorRegistry()
+    for collector in (StateCollector(registry, engines, in_flight, drain), EngineCollector(engines)):
+        metrics.register(collector)
+    ProcessCollector(registry=metrics)
+    interceptor = CallInterceptor(
+        SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits, CallMetrics(metrics)
+    )
     server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(settings))
     add_servicers(server, registry, compile_check, Operations(drain, in_flight, registry))
     if settings.server.health:
@@ -89,6 +98,7 @@ async def assemble(
         compile_check,
         drain,
         settings.engine,
+        metrics=MetricsEndpoint(settings.metrics.address, metrics) if settings.metrics.address else None,
         address=_bind(server, settings.server.address, server_credentials(settings.tls)),
         progress=progress,
         ready=ready,

@@ -28,6 +28,7 @@ from service.errors import (
 from service.server.auth import Authenticator, Caller
 from service.settings import LimitSettings
 from service.telemetry.calls import Call, begin_call, call_span
+from service.telemetry.metrics import CallMetrics
 from service.wire.screening import screen
 from service.wire.status import status_code, status_from_error
 from service.wire.usage import usage_to_metadata
@@ -104,12 +105,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """
 
     def __init__(
-        self, services: tuple[str, ...], authenticator: Authenticator, in_flight: InFlight, limits: LimitSettings
+        self,
+        services: tuple[str, ...],
+        authenticator: Authenticator,
+        in_flight: InFlight,
+        limits: LimitSettings,
+        metrics: CallMetrics,
     ) -> None:
         self._prefixes = tuple(f"/{service}/" for service in services)
         self._authenticator = authenticator
         self._in_flight = in_flight
         self._limits = limits
+        self._metrics = metrics
 
     async def intercept_service(
         self,
@@ -192,7 +199,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             error = known
         finally:
             self._in_flight.leave(limit)
-            _log(call, status_code(error) if error else code)
+            code = status_code(error) if error else code
+            self._metrics.record(call, code.name, error.reason if error else "")
+            _log(call, code)
         await _end(context, call, error)
 
 

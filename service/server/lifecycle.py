@@ -19,6 +19,7 @@ from service.errors import EngineFailed
 from service.server.drain import Drain
 from service.server.health import Health
 from service.server.interceptors import InFlight
+from service.server.metrics import MetricsEndpoint
 from service.server.progress import Progress
 from service.server.supervision import Supervisor
 from service.settings import EngineSettings
@@ -46,6 +47,7 @@ class Lifecycle:
         drain: Drain,
         engine_settings: EngineSettings,
         *,
+        metrics: MetricsEndpoint | None,
         address: str,
         progress: Progress,
         ready: Callable[[str], None],
@@ -58,6 +60,7 @@ class Lifecycle:
         self._compile_check = compile_check
         self._drain = drain
         self._supervisors = [Supervisor(engine, engine_settings, progress, self._tell_health) for engine in engines]
+        self.metrics = metrics
         self.address = address
         self._ready = ready
         self.loaded = False
@@ -149,6 +152,8 @@ class Lifecycle:
         await self._in_flight.wait_for_none()
         await asyncio.gather(self._compile_check.close(), *(engine.stop() for engine in self._engines))
         await self._probes.stop(None)
+        if self.metrics:
+            await asyncio.to_thread(self.metrics.stop)
         logger.info("Stopped")
 
     async def _unless_in_a_hurry(self, waiting: Awaitable[None]) -> None:

@@ -47,6 +47,18 @@ class ServerSettings(Section):
             return False
 
 
+class MetricsSettings(Section):
+    """What Prometheus can scrape."""
+
+    address: str | None = Field(
+        None,
+        pattern=r"^.+:\d{1,5}$",
+        description="Where to serve `/metrics` over HTTP, never encrypted and to whoever asks: host:port. Unset: "
+        "nowhere.",
+    )
+    engine: bool = Field(True, description="Whether vLLM's own metrics (`vllm:`) are among them.")
+
+
 class TlsSettings(Section):
     """The files are read anew when they have changed."""
 

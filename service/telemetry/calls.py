@@ -53,6 +53,14 @@ class Call:
     completion_tokens: int = 0
     neutralized_spans: int = 0
     """Places where the caller's text spells a control token, and is read as text."""
+    model: str = ""
+    """The one that is asked, once it is known to exist and to be the caller's to use."""
+    queued_s: float | None = None
+    """From arrival to a place in the engine."""
+    first_token_s: float | None = None
+    """From arrival to the first token."""
+    constraint_outcome: str = ""
+    tool_verdicts: list[str] = field(default_factory=list)
     tool_metadata: list[Mapping[str, Any]] = field(default_factory=list)
     """What tools told about their answers, for the log record of the call; never for the model."""
 

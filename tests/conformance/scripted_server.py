@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import grpc
+from prometheus_client import CollectorRegistry
 
 from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
@@ -16,6 +17,7 @@ from service.server.drain import Drain, DrainTimes
 from service.server.interceptors import CallInterceptor, InFlight
 from service.server.operations import Operations
 from service.settings import Settings
+from service.telemetry.metrics import CallMetrics
 
 
 @contextmanager
@@ -40,7 +42,9 @@ async def _start(engines: Sequence[Engine], compile_check: CompileCheck) -> tupl
     for engine in engines:
         await engine.start()
     settings, in_flight, registry = Settings(), InFlight(), Registry(engines)
-    interceptor = CallInterceptor(SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits)
+    interceptor = CallInterceptor(
+        SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits, CallMetrics(CollectorRegistry())
+    )
     server = grpc.aio.server(interceptors=[interceptor])
     add_servicers(server, registry, compile_check, Operations(Drain(DrainTimes(0.0, 0.0)), in_flight, registry))
     port = server.add_insecure_port("127.0.0.1:0")

@@ -21,6 +21,7 @@ def build(model: ModelSettings, settings: Settings) -> Engine:
         grace_s=settings.server.grace_s,
         stall_timeout_s=settings.engine.stall_timeout_s,
         longest_hold_s=settings.server.longest_hold_ms / 1000,
+        own_metrics=settings.metrics.address is not None and settings.metrics.engine,
     )
     if model.type is ModelType.LLM:
         return VllmLanguageEngine(model, settings.limits, host)

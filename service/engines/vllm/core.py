@@ -45,6 +45,8 @@ class EngineHost:
     """How long an engine may leave a question unanswered."""
     longest_hold_s: float
     """How long a token may wait for others to be sent with it."""
+    own_metrics: bool = False
+    """Whether vLLM keeps its own metrics: it takes some microseconds for each token."""
 
 
 class EngineCore:
@@ -92,9 +94,13 @@ class EngineCore:
         os.environ.update(defaults.environment(on_cpu=on_cpu))
         args = defaults.engine_args(self._settings, models=self._host.models, on_cpu=on_cpu)
         args.setdefault("shutdown_timeout", math.ceil(self._host.grace_s))
+        # What its metrics call the model.
+        args.setdefault("served_model_name", self._settings.id)
         config = AsyncEngineArgs(**args).create_engine_config(UsageContext.ENGINE_CONTEXT)
         return AsyncLLM.from_vllm_config(
-            config, usage_context=UsageContext.ENGINE_CONTEXT, stat_loggers=[stats.LoadGauge]
+            config,
+            usage_context=UsageContext.ENGINE_CONTEXT,
+            stat_loggers=[stats.MetricsGauge if self._host.own_metrics else stats.LoadGauge],
         )
 
     async def wait_for_failure(self) -> None:

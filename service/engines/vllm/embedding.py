@@ -1,10 +1,11 @@
 """An embedding model on vLLM."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from prometheus_client.metrics_core import Metric
 from vllm.inputs.engine import tokens_input
 from vllm.pooling_params import PoolingParams
 
@@ -41,6 +42,9 @@ class VllmEmbeddingEngine:
     @property
     def ready(self) -> bool:
         return self.core.alive
+
+    def own_metrics(self) -> Iterable[Metric]:
+        return self.core.gauge.own_metrics()
 
     @property
     def cache_usage(self) -> float:

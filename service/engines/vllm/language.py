@@ -1,10 +1,11 @@
 """A language model on vLLM."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing, nullcontext
 from typing import Any
 
+from prometheus_client.metrics_core import Metric
 from vllm.inputs.engine import tokens_input
 from vllm.sampling_params import SamplingParams
 
@@ -52,6 +53,9 @@ class VllmLanguageEngine:
     @property
     def ready(self) -> bool:
         return self.core.alive
+
+    def own_metrics(self) -> Iterable[Metric]:
+        return self.core.gauge.own_metrics()
 
     @property
     def cache_usage(self) -> float:

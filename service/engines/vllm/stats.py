@@ -1,8 +1,15 @@
 """What an engine tells about itself with every step."""
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
 from vllm.v1.metrics.loggers import PrometheusStatLogger
+
+# Those of vLLM's classes that make metrics of their own.
+PARTS = ("_spec_decoding_cls", "_kv_connector_cls", "_ec_connector_cls", "_perf_metrics_cls")
 
 
 class LoadGauge(PrometheusStatLogger):  # type: ignore[misc]
@@ -17,6 +24,10 @@ class LoadGauge(PrometheusStatLogger):  # type: ignore[misc]
         self.waiting = 0
         self.cache_usage = 0.0
 
+    def own_metrics(self) -> Iterable[Metric]:
+        """vLLM's own, where they are kept."""
+        return ()
+
     def record(self, scheduler_stats: Any, *args: Any, **kwargs: Any) -> None:
         if scheduler_stats is not None:
             self.running = scheduler_stats.num_running_reqs
@@ -30,7 +41,35 @@ class LoadGauge(PrometheusStatLogger):  # type: ignore[misc]
     def log_engine_initialized(self) -> None: ...
 
 
+class MetricsGauge(LoadGauge):
+    """Keeps vLLM's metrics, too: those of one engine, apart from others'."""
+
+    def __init__(self, vllm_config: Any, engine_indexes: list[int] | None = None) -> None:
+        super().__init__(vllm_config, engine_indexes)
+        self._registry = CollectorRegistry()
+        kinds = {"_gauge_cls": Gauge, "_counter_cls": Counter, "_histogram_cls": Histogram}
+        here = {name: partial(kind, registry=self._registry) for name, kind in kinds.items()}
+        parts = {name: getattr(PrometheusStatLogger, name) for name in PARTS}
+        for name, made in (here | {name: type(part.__name__, (part,), here) for name, part in parts.items()}).items():
+            setattr(self, name, made)
+        PrometheusStatLogger.__init__(self, vllm_config, engine_indexes)
+        PrometheusStatLogger.log_engine_initialized(self)
+
+    def own_metrics(self) -> Iterable[Metric]:
+        return self._registry.collect()
+
+    def record(self, *args: Any, **kwargs: Any) -> None:
+        super().record(*args, **kwargs)
+        PrometheusStatLogger.record(self, *args, **kwargs)
+
+    def record_admission_rejection(self, reason: str) -> None:
+        PrometheusStatLogger.record_admission_rejection(self, reason)
+
+    def record_sleep_state(self, sleep: int = 0, level: int = 0) -> None:
+        PrometheusStatLogger.record_sleep_state(self, sleep, level)
+
+
 def gauge_of(engine: Any) -> LoadGauge:
-    """That of an AsyncLLM which was built with `stat_loggers=[LoadGauge]`."""
+    """That of an AsyncLLM which was built with a LoadGauge."""
     gauges = (logger for logger in engine.logger_manager.stat_loggers if isinstance(logger, LoadGauge))
     return next(gauges)

@@ -1,0 +1,86 @@
+"""What Prometheus scrapes: counts of calls, and how busy the server is at that moment."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from service.engines.base import Engine
+from service.engines.registry import Registry
+from service.server.drain import Drain
+from service.server.interceptors import InFlight
+from service.server.start_errors import AddressInUse
+
+
+class StateCollector(Collector):
+    """Gauges, read when they are asked for."""
+
+    def __init__(self, registry: Registry, engines: Sequence[Engine], in_flight: InFlight, drain: Drain) -> None:
+        self._registry = registry
+        self._engines = engines
+        self._in_flight = in_flight
+        self._drain = drain
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("inferwire_calls_in_flight", "Calls under way.", self._in_flight.count)
+        yield GaugeMetricFamily("inferwire_draining", "1 once the server was asked to end.", int(self._drain.asked))
+        up = GaugeMetricFamily("inferwire_engine_up", "1 while the model's engine serves.", labels=["model"])
+        for engine in self._engines:
+            up.add_metric([engine.identifier], int(engine.ready))
+        yield up
+        yield from self._loads()
+
+    def _loads(self) -> Iterator[Metric]:
+        loads = self._registry.loads()
+        shown: dict[tuple[str, str], Callable[..., float]] = {
+            ("running_requests", "Requests that the engine works on."): lambda load: load.running_requests,
+            ("queued_requests", "Requests that wait for the engine."): lambda load: load.waiting_requests,
+            ("queued_tokens", "Tokens of requests that wait for the engine."): lambda load: load.waiting_tokens,
+            ("cache_usage_ratio", "The share of the engine's cache in use."): lambda load: load.cache_usage,
+        }
+        for (name, text), value in shown.items():
+            family = GaugeMetricFamily(f"inferwire_{name}", text, labels=["model"])
+            for load in loads:
+                family.add_metric([load.model_id], value(load))
+            yield family
+
+
+class EngineCollector(Collector):
+    """What the engines' library counts, of all engines as one set."""
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        self._engines = engines
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is known before an engine is loaded."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, Metric] = {}
+        for engine in self._engines:
+            for family in engine.own_metrics():
+                families.setdefault(family.name, Metric(family.name, family.documentation, family.type)).samples.extend(
+                    family.samples
+                )
+        return families.values()
+
+
+class MetricsEndpoint:
+    """Serves `/metrics` over HTTP, from a thread: also while the server is too busy for anything else."""
+
+    def __init__(self, address: str, registry: CollectorRegistry) -> None:
+        """Raises AddressInUse."""
+        # Prometheus knows when a counter began by its values.
+        disable_created_metrics()
+        host, _, port = address.rpartition(":")
+        try:
+            self._server, self._thread = start_http_server(int(port), host.strip("[]"), registry)
+        except (OSError, OverflowError) as error:
+            raise AddressInUse(f"Can't serve metrics on {address}: it is in use, or not of this machine.") from error
+        self.address = f"{host}:{self._server.server_port}"
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

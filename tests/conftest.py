@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.serving import LOAD_S, ServerProcess, bundled_models, server_process, settings_file
+from tests.otlp_receiver import Receiver, otlp_receiver
+from tests.serving import LOAD_S, ServerProcess, bundled_models, free_port, server_process, settings_file
 
 TEST_S = 300
 
@@ -15,10 +16,27 @@ settings.load_profile("inferwire")
 
 
 @pytest.fixture(scope="session")
-def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def traces() -> Iterator[Receiver]:
+    """What `real_server` sends, texts included."""
+    with otlp_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def metrics_address() -> str:
+    """Where `real_server` tells its metrics."""
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture(scope="session")
+def real_server(
+    tmp_path_factory: pytest.TempPathFactory, traces: Receiver, metrics_address: str
+) -> Iterator[ServerProcess]:
     """Serves both bundled models, and MiniLM once more as a Matryoshka model. Not to be stopped by a test."""
     folder = tmp_path_factory.mktemp("real-server")
-    with server_process(folder, "--config", settings_file(folder, bundled_models(matryoshka=True))) as server:
+    observed = {"traces": {"endpoint": traces.address, "texts": True}, "metrics": {"address": metrics_address}}
+    config = settings_file(folder, bundled_models(matryoshka=True), **observed)
+    with server_process(folder, "--config", config) as server:
         server.wait_until_serving()
         yield server
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -135,6 +136,14 @@ def settings_file(folder: Path, models: Sequence[dict[str, Any]], **settings: An
     file = folder / "settings.yaml"
     file.write_text(yaml.safe_dump({"server": server, "models": list(models), **settings}))
     return str(file)
+
+
+def free_port() -> int:
+    """One that was free a moment ago."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
 
 
 def without_settings(environment: Any) -> dict[str, str]:

@@ -23,6 +23,7 @@ from service.inference.logprobs import LogprobAligner
 from service.inference.planning import GenerationPlan
 from service.inference.reading import AnswerReader
 from service.telemetry.calls import Call
+from service.telemetry.traces import record_texts
 
 
 async def generate(
@@ -149,12 +150,15 @@ class AnswerInProgress:
 
     def complete(self, finish: Finish, outcome: ConstraintOutcome | None) -> Complete:
         call = self._call
+        call.stop_reason = self._stop_reason(finish)
         call.constraint_outcome = outcome or ""
         call.tool_verdicts += [tool_call.verdict for tool_call in self._reader.calls if tool_call.verdict]
+        if call.records_texts:
+            record_texts(self._plan.prompt.text, self._reader.text)
         usage = Usage(call.prompt_tokens, call.cached_tokens, call.completion_tokens, call.neutralized_spans)
         return Complete(
             sequence=self._next(),
-            stop_reason=self._stop_reason(finish),
+            stop_reason=StopReason(call.stop_reason),
             usage=usage,
             timings=Timings(call.queued_s or 0.0, call.first_token_s, call.elapsed_s()),
             metrics=self._metrics(usage),

@@ -3,8 +3,9 @@
 import atexit
 import gc
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
 
 import grpc
 import psutil
@@ -30,6 +31,7 @@ from service.server.tls import server_credentials
 from service.settings import EngineKind, ModelSettings, Settings
 from service.settings.access import Access
 from service.telemetry.metrics import CallMetrics
+from service.telemetry.traces import send_traces
 
 IMPORT_STEP = "import the engines"
 HEALTH_NAME = "grpc.health.v1.Health"
@@ -56,10 +58,22 @@ async def serve(settings: Settings, progress: Progress, ready: Callable[[str], N
 
     lifecycle = await assemble(settings, engines, compile_check, progress, loaded)
     compile_check.start()
-    exit_code = await lifecycle.run()
+    with _traces(settings.traces.receiver):
+        exit_code = await lifecycle.run()
     if not lifecycle.loaded:
         _end_child_processes()
     return exit_code
+
+
+@contextmanager
+def _traces(receiver: str | None) -> Iterator[None]:
+    """Sends them as long as the server runs, if anywhere."""
+    end = send_traces(receiver, version("inferwire")) if receiver else None
+    try:
+        yield
+    finally:
+        if end:
+            end()
 
 
 async def assemble(
@@ -79,7 +93,12 @@ async def assemble(
         metrics.register(collector)
     ProcessCollector(registry=metrics)
     interceptor = CallInterceptor(
-        SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits, CallMetrics(metrics)
+        SERVICE_NAMES,
+        Authenticator(settings),
+        in_flight,
+        settings.limits,
+        CallMetrics(metrics),
+        records_texts=settings.traces.texts,
     )
     server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(settings))
     add_servicers(server, registry, compile_check, Operations(drain, in_flight, registry))

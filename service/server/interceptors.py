@@ -29,6 +29,7 @@ from service.server.auth import Authenticator, Caller
 from service.settings import LimitSettings
 from service.telemetry.calls import Call, begin_call, call_span
 from service.telemetry.metrics import CallMetrics
+from service.telemetry.traces import describe
 from service.wire.screening import screen
 from service.wire.status import status_code, status_from_error
 from service.wire.usage import usage_to_metadata
@@ -111,12 +112,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         in_flight: InFlight,
         limits: LimitSettings,
         metrics: CallMetrics,
+        *,
+        records_texts: bool = False,
     ) -> None:
         self._prefixes = tuple(f"/{service}/" for service in services)
         self._authenticator = authenticator
         self._in_flight = in_flight
         self._limits = limits
         self._metrics = metrics
+        self._records_texts = records_texts
 
     async def intercept_service(
         self,
@@ -152,6 +156,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metadata = _texts(context)
         with call_span(method, metadata):
             call = begin_call(method, metadata, context.time_remaining())
+            call.records_texts = self._records_texts
             limit = _limit(call)
             async with self._counted(call, context, limit), self._in_time(limit):
                 self._in_flight.check_open()
@@ -200,7 +205,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         finally:
             self._in_flight.leave(limit)
             code = status_code(error) if error else code
-            self._metrics.record(call, code.name, error.reason if error else "")
+            reason = error.reason if error else ""
+            self._metrics.record(call, code.name, reason)
+            describe(call, code.name, code.value[0], reason)
             _log(call, code)
         await _end(context, call, error)
 

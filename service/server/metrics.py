@@ -72,7 +72,7 @@ class MetricsEndpoint:
     def __init__(self, address: str, registry: CollectorRegistry) -> None:
         """Raises AddressInUse."""
         # Prometheus knows when a counter began by its values.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         host, _, port = address.rpartition(":")
         try:
             self._server, self._thread = start_http_server(int(port), host.strip("[]"), registry)

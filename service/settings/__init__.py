@@ -22,7 +22,7 @@ from service.api.models import ModelType
 from service.api.tools import ToolPromptFormat
 from service.settings.access import ADMIN_SERVICE, AnonymousSettings, AuthSettings, IdentitySettings
 from service.settings.section import Section
-from service.settings.transport import MetricsSettings, ServerSettings, TlsSettings
+from service.settings.transport import MetricsSettings, ServerSettings, TlsSettings, TracesSettings
 
 
 class EngineFailurePolicy(StrEnum):
@@ -140,6 +140,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    traces: TracesSettings = TracesSettings()
     models: tuple[ModelSettings, ...] = Field((), description="The models to serve.")
 
     @property

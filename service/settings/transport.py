@@ -1,6 +1,7 @@
 """How the server is reached: where it listens, and TLS."""
 
 from ipaddress import ip_address
+from os import environ
 from pathlib import Path
 from typing import Self
 
@@ -57,6 +58,24 @@ class MetricsSettings(Section):
         "nowhere.",
     )
     engine: bool = Field(True, description="Whether vLLM's own metrics (`vllm:`) are among them.")
+
+
+class TracesSettings(Section):
+    """OpenTelemetry. Sampling, headers and resource attributes are set by its own variables (`OTEL_...`)."""
+
+    endpoint: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="An OTLP receiver, over gRPC, such as http://localhost:4317. Unset: what "
+        "OTEL_EXPORTER_OTLP_ENDPOINT says, else traces go nowhere.",
+    )
+    texts: bool = Field(False, description="Whether traces hold what models read and write.")
+
+    @property
+    def receiver(self) -> str | None:
+        """Where traces go."""
+        usual = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        return self.endpoint or usual or None
 
 
 class TlsSettings(Section):

@@ -59,8 +59,11 @@ class Call:
     """From arrival to a place in the engine."""
     first_token_s: float | None = None
     """From arrival to the first token."""
+    stop_reason: str = ""
     constraint_outcome: str = ""
     tool_verdicts: list[str] = field(default_factory=list)
+    records_texts: bool = False
+    """Whether the operator wants prompts and answers in traces."""
     tool_metadata: list[Mapping[str, Any]] = field(default_factory=list)
     """What tools told about their answers, for the log record of the call; never for the model."""
 

@@ -22,6 +22,7 @@ def build(model: ModelSettings, settings: Settings) -> Engine:
         stall_timeout_s=settings.engine.stall_timeout_s,
         longest_hold_s=settings.server.longest_hold_ms / 1000,
         own_metrics=settings.metrics.address is not None and settings.metrics.engine,
+        traces_endpoint=settings.traces.receiver,
     )
     if model.type is ModelType.LLM:
         return VllmLanguageEngine(model, settings.limits, host)

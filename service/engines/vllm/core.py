@@ -47,6 +47,8 @@ class EngineHost:
     """How long a token may wait for others to be sent with it."""
     own_metrics: bool = False
     """Whether vLLM keeps its own metrics: it takes some microseconds for each token."""
+    traces_endpoint: str | None = None
+    """Where vLLM's own spans go."""
 
 
 class EngineCore:
@@ -94,6 +96,7 @@ class EngineCore:
         os.environ.update(defaults.environment(on_cpu=on_cpu))
         args = defaults.engine_args(self._settings, models=self._host.models, on_cpu=on_cpu)
         args.setdefault("shutdown_timeout", math.ceil(self._host.grace_s))
+        args.setdefault("otlp_traces_endpoint", self._host.traces_endpoint)
         # What its metrics call the model.
         args.setdefault("served_model_name", self._settings.id)
         config = AsyncEngineArgs(**args).create_engine_config(UsageContext.ENGINE_CONTEXT)

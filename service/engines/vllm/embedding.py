@@ -18,6 +18,7 @@ from service.errors import EngineFailed
 from service.prompts.task_prefixes import TaskPrefixes
 from service.prompts.tokenizer import Tokenizer
 from service.settings import LimitSettings, ModelSettings
+from service.telemetry.traces import trace_headers
 
 
 class VllmEmbeddingEngine:
@@ -82,9 +83,10 @@ class VllmEmbeddingEngine:
         engine = self.core.engine
         # The task is for vLLM's own use, but without it one vector per token comes back.
         params = PoolingParams(task="embed", dimensions=dimension)
+        outputs = engine.encode(tokens_input(list(token_ids)), params, request_id, trace_headers=trace_headers())
         finished = False
         try:
-            async with aclosing(engine.encode(tokens_input(list(token_ids)), params, request_id)) as outputs:
+            async with aclosing(outputs):
                 async for output in outputs:
                     finished = output.finished
                     vector: Sequence[float] = output.outputs.data.tolist()

@@ -25,6 +25,7 @@ from service.errors import AbortedByServer, EngineFailed, InferwireError, Intern
 from service.prompts.renderer import PromptStyle, Renderer
 from service.prompts.tokenizer import Tokenizer
 from service.settings import LimitSettings, ModelSettings
+from service.telemetry.traces import trace_headers
 
 PROVIDER_ID = "vllm"
 WARM_UP_TEXT = "Hello"
@@ -109,7 +110,9 @@ class VllmLanguageEngine:
         seen, finished = 0, False
         try:
             # Not vLLM's generate(): broken off, that one forgets how far it was.
-            added = await engine.add_request(request.request_id, prompt, sampling_params(request))
+            added = await engine.add_request(
+                request.request_id, prompt, sampling_params(request), trace_headers=trace_headers()
+            )
             outputs = OutputStream(engine, added)
             with self._pace.stream() if request.incremental else nullcontext():
                 while not finished:

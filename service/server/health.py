@@ -1,4 +1,4 @@
-"""grpc.health.v1: the state of each service, and of the server as a whole under the empty name."""
+"""grpc.health.v1: the state of each service, of the server as a whole under the empty name, and of the process."""
 
 from typing import Any
 
@@ -7,6 +7,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+# SERVING for as long as the process answers: who asks whether to kill a server must not hear that it loads, drains or
+# brings an engine back.
+LIVENESS = "liveness"
 
 
 class Health:
@@ -14,10 +17,11 @@ class Health:
 
     def __init__(self, services: tuple[str, ...]) -> None:
         self._names = ("", *services)
-        self._servicer = _Servicer(self._names)
+        self._servicer = _Servicer((*self._names, LIVENESS))
 
     async def add_to(self, server: grpc.aio.Server) -> None:
         await self.set_serving(False)
+        await self._servicer.set(LIVENESS, SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     async def set_serving(self, serving: bool) -> None:

@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service.rpc import SERVICE_NAMES
+from service.server.health import LIVENESS
 from service.server.start_errors import AddressInUse
 from tests.credentials import Authority
 from tests.server.serving import LLM, Failure, Running, answers, call, language, request, running
@@ -67,7 +68,7 @@ async def test_a_call_while_a_model_loads_is_asked_to_come_again() -> None:
 
 async def test_all_services_are_told_at_once(server: Running) -> None:
     listed = await health_pb2_grpc.HealthStub(server.channel).List(health_pb2.HealthListRequest())
-    assert {name: told.status for name, told in listed.statuses.items()} == dict.fromkeys(NAMES, SERVING)
+    assert {name: told.status for name, told in listed.statuses.items()} == dict.fromkeys((*NAMES, LIVENESS), SERVING)
 
 
 async def test_an_unknown_service_is_not_found(server: Running) -> None:
@@ -154,6 +155,27 @@ async def test_probes_have_an_address_of_their_own_without_tls(tmp_path: Path) -
             await channel.unary_unary("/grpc.health.v1.Health/Check")(b"\xff")
         served.stop()
         assert (await watch.read()).status == NOT_SERVING
+        await served.exit_code()
+
+
+async def test_the_process_is_alive_while_it_loads_and_to_the_end(tmp_path: Path) -> None:
+    probes = f"unix:{tmp_path}/probes"
+    engine = SlowToLoad()
+    async with (
+        running(engine, wait=False, health_address=probes) as served,
+        grpc.aio.insecure_channel(probes) as channel,
+    ):
+        stub, alive = health_pb2_grpc.HealthStub(channel), health_pb2.HealthCheckRequest(service=LIVENESS)
+        assert (await stub.Check(alive)).status == SERVING
+        assert (await stub.Check(health_pb2.HealthCheckRequest())).status == NOT_SERVING
+        engine.let_load.set()
+        await asyncio.wait_for(served.ready.wait(), 5)
+        watch, heard = stub.Watch(alive), []
+        served.stop()
+        with pytest.raises(grpc.aio.AioRpcError):
+            while True:
+                heard.append((await watch.read()).status)
+        assert heard == [SERVING]
         await served.exit_code()
 
 

@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate generated-fresh release-contract format measure-tools soak fuzz bench bench-quick pin clean
+.PHONY: help demo test check generate generated-fresh release-contract format measure-tools soak fuzz bench bench-quick pin deploy-check deploy-generate clean
 MAKEFLAGS += --no-print-directory
 
 bin := .venv/bin
@@ -75,6 +75,14 @@ bench-quick: ## Inferwire beside the raw engine, on a tiny model, in under five 
 
 pin: ## write deploy/constraints-cpu.txt anew
 	@deploy/install pin
+
+deploy-check: ## render chart and kustomizations, validate them, assert what matters; lint the Dockerfile
+	@deploy/install test
+	@$(bin)/python -m deploy.check
+
+deploy-generate: ## write the chart's schema of settings, and the base for Kustomize
+	@deploy/install test
+	@$(bin)/python -m deploy.check generate
 
 clean: ## remove what these commands made, .venv included
 	rm -rf .venv dist htmlcov .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

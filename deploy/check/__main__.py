@@ -1,0 +1,36 @@
+"""`python -m deploy.check` checks; with `generate` it writes what is made from the settings and the chart."""
+
+import sys
+from collections.abc import Iterator
+
+from deploy.check import image, links, pods, schemas, values
+from deploy.check.manifests import Manifests, render_all
+
+CHECKS = (schemas.problems, pods.problems, links.problems)
+
+
+def problems_of(manifests: Manifests) -> Iterator[str]:
+    for check in CHECKS:
+        for problem in check(manifests):
+            yield f"{manifests.name}: {problem}"
+
+
+def check_all() -> int:
+    """The exit code."""
+    rendered = render_all()
+    found = [*image.problems(), *values.problems(), *(p for one in rendered for p in problems_of(one))]
+    for problem in found:
+        print(problem)
+    for manifests in rendered:
+        print(f"{manifests.name}: {len(manifests.objects)} objects")
+    without = sorted(set().union(*map(schemas.unchecked, rendered)))
+    print("No schema at hand for:", ", ".join(without))
+    print(f"{len(found)} problems" if found else "All is well.")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["generate"]:
+        values.generate()
+    else:
+        sys.exit(check_all())

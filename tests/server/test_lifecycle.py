@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from inferwire.v1 import models_pb2
 from service.engines.scripted import Reply, ScriptedLanguageEngine
 from service.errors import EngineFailed
+from service.server.health import LIVENESS
 from service.settings import AdmissionSettings, EngineSettings
 from tests.server.serving import LIMITS, LLM, Running, call, language, request, running
 from tests.server.slow_engines import FailsToLoad, SlowToLoad
@@ -220,6 +222,23 @@ async def test_the_load_is_what_runs_and_what_waits() -> None:
         assert not load.draining
         for each in calls:
             each.cancel()
+
+
+async def test_a_server_that_takes_no_calls_any_longer_still_says_that_it_lives(tmp_path: Path) -> None:
+    probes = f"unix:{tmp_path}/probes"
+    engine = language(Reply("abc", step_s=60))
+    async with running(engine, grace_s=60, health_address=probes) as served:
+        held = asyncio.create_task(served.failure("StreamCompletion", ask("StreamCompletion")))
+        await until(lambda: engine.running == 1)
+        served.stop()
+        while not await refused(served.address):
+            pass
+        async with grpc.aio.insecure_channel(probes) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            alive = await stub.Check(health_pb2.HealthCheckRequest(service=LIVENESS))
+        assert alive.status == health_pb2.HealthCheckResponse.SERVING
+        served.stop()
+        assert (await held).reason == "DRAINING"
 
 
 async def test_what_outlasts_the_budget_is_told_that_the_server_ends() -> None:

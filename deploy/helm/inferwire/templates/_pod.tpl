@@ -55,6 +55,12 @@ resources: {{- include "inferwire.resources" . | nindent 2 }}
 {{- end -}}
 
 {{- define "inferwire.env" -}}
+{{- if not (int .Values.gpu.count) }}
+# Left alone, an engine starts a thread for each core of the machine, whatever its container may use of them.
+- name: OMP_NUM_THREADS
+  valueFrom:
+    resourceFieldRef: {resource: limits.cpu}
+{{- end }}
 {{- with .Values.secrets.huggingFace }}
 - name: HF_TOKEN
   valueFrom:

@@ -15,7 +15,7 @@ CHART = DEPLOY / "helm" / "inferwire"
 EXAMPLES = tuple(sorted((DEPLOY / "helm" / "examples").glob("*.yaml")))
 KUSTOMIZE = DEPLOY / "kustomize"
 RELEASE, NAMESPACE = "inferwire", "models"
-SERVER, WORKER = "inferwire", "worker"
+SERVER = "inferwire"
 
 Manifest = dict[str, Any]
 
@@ -30,13 +30,14 @@ class Pod:
 
     @property
     def container(self) -> Mapping[str, Any]:
+        container: Mapping[str, Any]
         (container,) = self.spec["containers"]
         return container
 
     @property
     def serves(self) -> bool:
         """Whether it answers calls, unlike the workers of a group."""
-        return self.container["name"] == SERVER
+        return bool(self.container["name"] == SERVER)
 
     @property
     def volumes(self) -> dict[str, Mapping[str, Any]]:

@@ -2,104 +2,139 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from service.bench.accounting import Spent
 from service.bench.contenders.base import Round
 
-Rounds = Mapping[tuple[str, str], Sequence[Round]]
+Rounds = Mapping[tuple[str, str], Sequence[Round[Any]]]
 """By workload and contender."""
-MICROS, MIB = 1e6, 2**20
+NOTHING = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     title: str
-    value: Callable[[Round], float]
+    value: Callable[[Round[Any]], float]
     digits: int = 0
+    compared: bool = False
+    """Whether the ratio to the reference is shown."""
     of_processes: bool = False
+    """Whether it is known only of contenders on this machine."""
 
 
-def _spent(done: Round) -> Spent:
-    assert done.spent is not None
-    return done.spent
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Workloads that are read together."""
+
+    title: str
+    workloads: Sequence[Any]
 
 
-COLUMNS = (
-    Column("tok/s", lambda r: r.figures.tokens_per_s),
-    Column("TTFT p50, ms", lambda r: r.figures.first_p50_ms, 1),
-    Column("TTFT p99, ms", lambda r: r.figures.first_p99_ms, 1),
-    Column("gap p50, ms", lambda r: r.figures.gap_p50_ms, 1),
-    Column("gap p99, ms", lambda r: r.figures.gap_p99_ms, 1),
-    Column("front-end, µs/token", lambda r: MICROS * _spent(r).front_s / r.figures.tokens, 1, of_processes=True),
-    Column("engine, µs/token", lambda r: MICROS * _spent(r).engine_s / r.figures.tokens, 1, of_processes=True),
-    Column("front-end, MiB", lambda r: _spent(r).front_bytes / MIB, of_processes=True),
-    Column("messages/token", lambda r: r.figures.messages / r.figures.tokens, 2),
-)
-COMPARED = {"tok/s", "TTFT p50, ms", "gap p99, ms", "front-end, µs/token"}
+def group_tables(group: Group, tables: Sequence[Sequence[Column]], rounds: Rounds, reference: str) -> str:
+    """A heading, and tables of one row for each workload and contender; empty if none of them was run."""
+    names = {workload.name for workload in group.workloads}
+    own = {key: values for key, values in rounds.items() if key[0] in names}
+    if not own:
+        return ""
+    columns = [[column for column in table if not column.of_processes or _of_processes(own)] for table in tables]
+    shown = [_table(list(_rows(own, reference, table))) for table in columns if table]
+    return "\n\n".join([f"## {group.title}", *shown])
 
 
-def markdown(rounds: Rounds, reference: str) -> str:
-    """One row for each workload and contender: the median, its spread in percent, and the ratio to the reference."""
-    columns = [column for column in COLUMNS if not column.of_processes or _are_known(rounds)]
-    head = ["workload", "contender", *(column.title for column in columns)]
-    return "\n".join(
-        _row(cells) for cells in (head, ["---"] * 2 + ["--:"] * len(columns), *_cells(rounds, reference, columns))
-    )
+def starts_table(starts_s: Mapping[str, Sequence[float]]) -> str:
+    rows = [[name, _with_spread(seconds, 1)] for name, seconds in starts_s.items()]
+    return "## Start to ready\n\n" + _table([["contender", "seconds"], *rows])
 
 
-def _are_known(rounds: Rounds) -> bool:
+def _of_processes(rounds: Rounds) -> bool:
     return all(done.spent for own in rounds.values() for done in own)
 
 
-def _cells(rounds: Rounds, reference: str, columns: Sequence[Column]) -> Iterator[list[str]]:
-    for (workload, contender), own in rounds.items():
-        raw = rounds.get((workload, reference))
-        yield [workload, contender, *(_cell(column, own, raw) for column in columns)]
+def _rows(rounds: Rounds, reference: str, columns: Sequence[Column]) -> Iterator[list[str]]:
+    yield ["workload", "contender", *(column.title for column in columns)]
+    contenders = list(dict.fromkeys(contender for _, contender in rounds))
+    for workload in dict.fromkeys(workload for workload, _ in rounds):
+        for contender in contenders:
+            own, raw = rounds.get((workload, contender)), rounds.get((workload, reference))
+            yield [workload, contender, *(_cell(column, own, raw) for column in columns)]
 
 
-def _cell(column: Column, own: Sequence[Round], raw: Sequence[Round] | None) -> str:
+def _cell(column: Column, own: Sequence[Round[Any]] | None, raw: Sequence[Round[Any]] | None) -> str:
+    if not own:
+        return NOTHING
     values = [column.value(each) for each in own]
-    text = f"{median(values):,.{column.digits}f}"
-    if len(values) > 1 and median(values):
-        text += f" ±{100 * (max(values) - min(values)) / 2 / median(values):.0f} %"
-    if raw and raw is not own and column.title in COMPARED:
-        text += f" ({median(values) / median(map(column.value, raw)):.2f}x)"
+    text = _with_spread(values, column.digits)
+    if column.compared and raw and raw is not own and (beside := median(map(column.value, raw))):
+        text += f" ({median(values) / beside:.2f}x)"
     return text
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def _with_spread(values: Sequence[float], digits: int) -> str:
+    """The median, and how far the others are from it."""
+    text = f"{median(values):,.{digits}f}"
+    if len(values) > 1 and median(values):
+        text += f" ±{100 * (max(values) - min(values)) / 2 / abs(median(values)):.0f} %"
+    return text
 
 
-def draw(rounds: Rounds, reference: str, file: Path) -> None:
-    """A PNG: tokens a second and front-end time a token by workload, as ratios to the reference."""
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Markdown that is as easily read in a terminal. Words are flush left, numbers right."""
+    head, *body = rows
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+    left = [index for index, title in enumerate(head) if title in ("workload", "contender")]
+    rule = ["-" * width if index in left else "-" * (width - 1) + ":" for index, width in enumerate(widths)]
+    return "\n".join(_row(cells, widths, left) for cells in (head, rule, *body))
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], left: Sequence[int]) -> str:
+    padded = (
+        cell.ljust(width) if index in left else cell.rjust(width)
+        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return f"| {' | '.join(padded)} |"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A column of all workloads, as ratios to the reference."""
+
+    rounds: Rounds
+    column: Column
+
+
+def draw(drawings: Sequence[Drawing], reference: str, file: Path) -> None:
+    """A PNG, with one plot for each drawing."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(14, 5), layout="constrained")
-    for axis, title in zip(axes, ("tok/s", "front-end, µs/token"), strict=True):
-        [column] = [column for column in COLUMNS if column.title == title]
-        _bars(axis, rounds, reference, column)
-    axes[0].legend()
+    figure, axes = pyplot.subplots(
+        len(drawings), 1, figsize=(14, 5 * len(drawings)), layout="constrained", squeeze=False
+    )
+    for [axis], drawing in zip(axes, drawings, strict=True):
+        _bars(axis, drawing, reference)
     figure.savefig(file, dpi=120)
 
 
-def _bars(axis, rounds: Rounds, reference: str, column: Column) -> None:  # type: ignore[no-untyped-def]
-    workloads = list(dict.fromkeys(workload for workload, _ in rounds))
-    contenders = list(dict.fromkeys(contender for _, contender in rounds))
+def _bars(axis: Any, drawing: Drawing, reference: str) -> None:
+    workloads = list(dict.fromkeys(workload for workload, _ in drawing.rounds))
+    contenders = list(dict.fromkeys(contender for _, contender in drawing.rounds))
     width = 0.8 / len(contenders)
     for index, contender in enumerate(contenders):
-        ratios = [_ratio(rounds, workload, contender, reference, column) for workload in workloads]
+        ratios = [_ratio(drawing, workload, contender, reference) for workload in workloads]
         axis.bar([place + index * width for place in range(len(workloads))], ratios, width, label=contender)
-    axis.set_title(f"{column.title}, as a multiple of {reference}")
-    axis.set_xticks([place + 0.4 for place in range(len(workloads))], workloads, rotation=20)
+    axis.set_title(f"{drawing.column.title}, as a multiple of {reference}")
+    axis.set_xticks([place + 0.4 for place in range(len(workloads))], workloads)
     axis.axhline(1, color="grey", linewidth=0.8)
+    axis.legend()
 
 
-def _ratio(rounds: Rounds, workload: str, contender: str, reference: str, column: Column) -> float:
-    own, raw = rounds.get((workload, contender)), rounds.get((workload, reference))
-    return median(map(column.value, own)) / median(map(column.value, raw)) if own and raw else 0.0
+def _ratio(drawing: Drawing, workload: str, contender: str, reference: str) -> float:
+    """Zero for what isn't known."""
+    own, raw = drawing.rounds.get((workload, contender)), drawing.rounds.get((workload, reference))
+    beside = median(map(drawing.column.value, raw)) if raw else 0
+    return median(map(drawing.column.value, own)) / beside if own and beside else 0.0

@@ -1,55 +1,107 @@
 """Runs workloads on contenders, in turn and repeatedly: what the machine does meanwhile hits all of them alike."""
 
+import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 from service.bench.contenders.base import Contender, Round, Running
-from service.bench.report import Rounds
-from service.bench.workloads import Workload
+from service.bench.contenders.processes import FailedToStart
 
-WARM_UP_STREAMS, WARM_UP_TOKENS = 8, 32
 Tell = Callable[[str], None]
 """Hears what is about to be done: a start, or one run of a workload."""
 
 
-def steps(contenders: int, workloads: int, rounds: int) -> int:
-    """How often `compare` tells."""
-    return rounds * contenders * (1 + workloads)
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    rounds: Mapping[tuple[str, str], list[Round[Any]]] = field(default_factory=lambda: defaultdict(list))
+    """By workload and contender."""
+    starts_s: Mapping[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """How long each contender took from its start until it was ready."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why contenders did not start."""
 
 
-async def compare(
-    contenders: Sequence[Contender], workloads: Sequence[Workload], model: Path, folder: Path, rounds: int, tell: Tell
-) -> Rounds:
-    """Starts each contender in each round; every other round begins with the last. Logs go to `folder`."""
-    done: defaultdict[tuple[str, str], list[Round]] = defaultdict(list)
-    for number in range(rounds):
-        for index, contender in enumerate(contenders if number % 2 == 0 else contenders[::-1]):
-            tell(f"start {contender.name}")
-            async with contender.running(model, folder / f"{number}-{index}.log") as running:
-                await running.run(_warm_up(workloads), seed=-1 - number)
-                for workload in workloads:
-                    tell(f"{contender.name}: {workload.name}")
-                    done[workload.name, contender.name].append(await running.run(workload, seed=number))
-    return _sorted(done, contenders, workloads)
+class Run(Protocol):
+    @property
+    def steps(self) -> int:
+        """How often `run` tells."""
+        ...
+
+    async def run(self, tell: Tell) -> Outcome: ...
 
 
-async def repeat(running: Running, name: str, workloads: Sequence[Workload], rounds: int, tell: Tell) -> Rounds:
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Workloads and contenders of one kind. Logs go to `folder`."""
+
+    contenders: Sequence[Contender[Any, Any]]
+    workloads: Sequence[Any]
+    warm_ups: Sequence[Any]
+    model: Path
+    folder: Path
+    rounds: int
+
+    @property
+    def steps(self) -> int:
+        takes = sum(contender.takes(workload) for contender in self.contenders for workload in self.workloads)
+        return self.rounds * (len(self.contenders) + takes)
+
+    async def run(self, tell: Tell) -> Outcome:
+        """Starts each contender in each round; every other round begins with the last."""
+        outcome = Outcome()
+        for number in range(self.rounds):
+            for contender in self.contenders if number % 2 == 0 else self.contenders[::-1]:
+                tell(f"start {contender.name}")
+                try:
+                    await self._ask(contender, number, tell, outcome)
+                except FailedToStart as failure:
+                    outcome.failures[contender.name] = failure.cause
+        return outcome
+
+    async def _ask(self, contender: Contender[Any, Any], number: int, tell: Tell, outcome: Outcome) -> None:
+        async with self._started(contender, number, outcome) as running:
+            warm = [await running.run(each, seed=-1 - number) for each in self._taken(contender, self.warm_ups)]
+            for workload in self._taken(contender, self.workloads):
+                tell(f"{contender.name}: {workload.name}")
+                done = await running.run(workload, seed=number)
+                outcome.rounds[workload.name, contender.name].append(replace(done, spent_warm=warm[-1].spent))
+
+    @asynccontextmanager
+    async def _started(
+        self, contender: Contender[Any, Any], number: int, outcome: Outcome
+    ) -> AsyncIterator[Running[Any, Any]]:
+        log = self.folder / f"{number}-{contender.name.replace(' ', '-')}.log"
+        begun_s = time.perf_counter()
+        async with contender.running(self.model, log) as running:
+            outcome.starts_s[contender.name].append(time.perf_counter() - begun_s)
+            yield running
+
+    def _taken(self, contender: Contender[Any, Any], workloads: Sequence[Any]) -> Iterator[Any]:
+        return (workload for workload in workloads if contender.takes(workload))
+
+
+@dataclass(frozen=True, slots=True)
+class AtTarget:
     """Asks one contender that runs already."""
-    done: defaultdict[tuple[str, str], list[Round]] = defaultdict(list)
-    for number in range(rounds):
-        for workload in workloads:
-            tell(workload.name)
-            done[workload.name, name].append(await running.run(workload, seed=number))
-    return done
 
+    running: AbstractAsyncContextManager[Running[Any, Any]]
+    name: str
+    workloads: Sequence[Any]
+    rounds: int
 
-def _warm_up(workloads: Sequence[Workload]) -> Workload:
-    """With a schema where one is asked for later: its first use is not what is measured."""
-    schema = next((workload.json_schema for workload in workloads if workload.json_schema), None)
-    return Workload("warm-up", WARM_UP_STREAMS, tokens=WARM_UP_TOKENS, json_schema=schema)
+    @property
+    def steps(self) -> int:
+        return self.rounds * len(self.workloads)
 
-
-def _sorted(done: Rounds, contenders: Sequence[Contender], workloads: Sequence[Workload]) -> Rounds:
-    keys = ((workload.name, contender.name) for workload in workloads for contender in contenders)
-    return {key: done[key] for key in keys if key in done}
+    async def run(self, tell: Tell) -> Outcome:
+        outcome = Outcome()
+        async with self.running as running:
+            for number in range(self.rounds):
+                for workload in self.workloads:
+                    tell(workload.name)
+                    outcome.rounds[workload.name, self.name].append(await running.run(workload, seed=number))
+        return outcome

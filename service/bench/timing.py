@@ -5,11 +5,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from service.bench.workloads import Ask
+from service.bench.workloads import Ask, Workload
 
 Mark = Callable[[], None]
-Send = Callable[[Ask, Mark], Awaitable[int]]
-"""Sends one request, marks each message that brings text, and returns the number of tokens in all."""
+Send = Callable[[Mark], Awaitable[int]]
+"""Sends one request, marks each message from the first one with text on, and returns the number of tokens in all."""
+Prepare = Callable[[Ask], Send]
+"""Builds a request, which is a client's work and no contender's."""
 
 
 @dataclass(slots=True)
@@ -34,6 +36,7 @@ class Figures:
     """Of all streams of one workload. Times are in milliseconds."""
 
     seconds: float
+    streams: int
     tokens: int
     messages: int
     first_p50_ms: float
@@ -46,15 +49,21 @@ class Figures:
         return self.tokens / self.seconds
 
 
-async def run_at_once(asks: Iterable[Ask], send: Send) -> Figures:
+def streams_at_once(prepare: Prepare, workload: Workload, seed: int) -> Callable[[], Awaitable[Figures]]:
+    """Builds all requests now, and returns what sends them."""
+    sends = [prepare(ask) for ask in workload.asks(seed)]
+    return lambda: run_at_once(sends)
+
+
+async def run_at_once(sends: Iterable[Send]) -> Figures:
     begun_s = time.perf_counter()
-    streams = await asyncio.gather(*(_timed(ask, send) for ask in asks))
+    streams = await asyncio.gather(*map(_timed, sends))
     return figures(streams, time.perf_counter() - begun_s)
 
 
-async def _timed(ask: Ask, send: Send) -> StreamTimes:
+async def _timed(send: Send) -> StreamTimes:
     times = StreamTimes(time.perf_counter())
-    times.tokens = await send(ask, lambda: times.messages_s.append(time.perf_counter()))
+    times.tokens = await send(lambda: times.messages_s.append(time.perf_counter()))
     return times
 
 
@@ -63,6 +72,7 @@ def figures(streams: Sequence[StreamTimes], seconds: float) -> Figures:
     gaps = sorted(gap for stream in streams for gap in stream.gaps_s) or [0.0]
     return Figures(
         seconds=seconds,
+        streams=len(streams),
         tokens=sum(stream.tokens for stream in streams),
         messages=sum(len(stream.messages_s) for stream in streams),
         first_p50_ms=1000 * percentile(first, 50),

@@ -3,34 +3,42 @@
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 
-from service.bench.contenders.base import Running, RunningServer, free_port, process, until_ready
-from service.bench.contenders.vllm_options import command_line, environment
-from service.bench.timing import Mark, Send
-from service.bench.workloads import Ask
+from service.bench.contenders.base import Contender, Running, measured_here
+from service.bench.contenders.processes import free_port, process, until_ready
+from service.bench.contenders.vllm_options import command_line, tuned_environment
+from service.bench.timing import Figures, Mark, Prepare, Send, streams_at_once
+from service.bench.workloads import Ask, Workload
 
 MODULE = "vllm.entrypoints.launchers.grpc_server"
+GENERATE = "/vllm.grpc.engine.VllmEngine/Generate"
 
 
-class SmgServer:
+class SmgServer(Contender[Workload, Figures]):
     """With Inferwire's settings of the engine."""
 
     name = "vLLM's gRPC server (smg)"
-    constrains = True
+
+    def takes(self, workload: Workload) -> bool:
+        """It knows of no chats."""
+        return not workload.tool_schema
 
     @asynccontextmanager
-    async def running(self, model: Path, log: Path) -> AsyncIterator[Running]:
+    async def running(self, model: Path, log: Path) -> AsyncIterator[Running[Workload, Figures]]:
         from smg_grpc_proto import vllm_engine_pb2 as pb
         from smg_grpc_proto import vllm_engine_pb2_grpc as stubs
 
         address = f"127.0.0.1:{free_port()}"
         arguments = ["-m", MODULE, *command_line(model), "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
-        async with process(arguments, log, environment()) as started, grpc.aio.insecure_channel(address) as channel:
+        async with (
+            process(arguments, log, tuned_environment()) as started,
+            grpc.aio.insecure_channel(address) as channel,
+        ):
             stub = stubs.VllmEngineStub(channel)
 
             async def is_ready() -> bool:
@@ -40,20 +48,27 @@ class SmgServer:
                     return False
 
             await until_ready(started, log, is_ready)
-            yield RunningServer(psutil.Process(started.pid), _sender(stub, pb))
+            yield measured_here(partial(streams_at_once, _preparer(channel, pb)), started.pid)
 
 
-def _sender(stub: Any, pb: Any) -> Send:
-    async def send(ask: Ask, mark: Mark) -> int:
-        tokens = 0
-        async for message in stub.Generate(_request(ask, pb)):
-            if message.HasField("complete"):
-                tokens = message.complete.completion_tokens
-            else:
-                mark()
-        return tokens
+def _preparer(channel: grpc.aio.Channel, pb: Any) -> Prepare:
+    generate: Any = channel.unary_stream(GENERATE, response_deserializer=pb.GenerateResponse.FromString)
 
-    return send
+    def prepare(ask: Ask) -> Send:
+        request = _request(ask, pb).SerializeToString()
+
+        async def send(mark: Mark) -> int:
+            tokens = 0
+            async for message in generate(request):
+                if message.HasField("chunk"):
+                    # Of this message alone, and the same in the last one, which repeats what came before it.
+                    tokens += message.chunk.completion_tokens
+                    mark()
+            return tokens
+
+        return send
+
+    return prepare
 
 
 def _request(ask: Ask, pb: Any) -> Any:
@@ -63,8 +78,8 @@ def _request(ask: Ask, pb: Any) -> Any:
         repetition_penalty=1.0,
         n=1,
         max_tokens=ask.tokens,
-        min_tokens=0 if ask.json_schema else ask.tokens,
-        ignore_eos=not ask.json_schema,
+        min_tokens=0 if ask.is_constrained else ask.tokens,
+        ignore_eos=not ask.is_constrained,
         json_schema=ask.json_schema,
     )
     return pb.GenerateRequest(request_id=uuid.uuid4().hex, text=ask.prompt, sampling_params=params, stream=True)

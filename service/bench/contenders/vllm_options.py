@@ -1,6 +1,7 @@
-"""Inferwire's settings of the engine, for servers that take them from a command line."""
+"""Inferwire's settings of the engine, for servers that take them from a command line; and none at all."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,19 @@ from service.settings import ModelSettings
 # The engine's room takes seconds to import, and `inferwire bench --help` has no need of it.
 
 
-def environment() -> dict[str, str]:
+SETTINGS = ("VLLM_", "OMP_", "KMP_", "INFERWIRE_")
+"""How variables begin that change what vLLM does."""
+
+
+def tuned_environment() -> dict[str, str]:
     from service.engines.vllm import defaults
 
-    return defaults.environment(on_cpu=_on_cpu())
+    return {**os.environ, **defaults.environment(on_cpu=_on_cpu())}
+
+
+def default_environment() -> dict[str, str]:
+    """This process's, without anything that vLLM would take for a setting."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
 
 
 def command_line(model: Path) -> list[str]:

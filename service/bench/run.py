@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from service.bench.contenders.base import Contender, Round, Running
-from service.bench.contenders.processes import FailedToStart
 
 Tell = Callable[[str], None]
 """Hears what is about to be done: a start, or one run of a workload."""
@@ -22,7 +21,7 @@ class Outcome:
     starts_s: Mapping[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """How long each contender took from its start until it was ready."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Why contenders did not start."""
+    """What went wrong with contenders."""
 
 
 class Run(Protocol):
@@ -58,8 +57,9 @@ class Comparison:
                 tell(f"start {contender.name}")
                 try:
                     await self._ask(contender, number, tell, outcome)
-                except FailedToStart as failure:
-                    outcome.failures[contender.name] = failure.cause
+                except Exception as failure:
+                    # The others have taken minutes, or will.
+                    outcome.failures[contender.name] = str(failure)
         return outcome
 
     async def _ask(self, contender: Contender[Any, Any], number: int, tell: Tell, outcome: Outcome) -> None:
@@ -74,6 +74,7 @@ class Comparison:
     async def _started(
         self, contender: Contender[Any, Any], number: int, outcome: Outcome
     ) -> AsyncIterator[Running[Any, Any]]:
+        await contender.get_ready(self.model)
         log = self.folder / f"{number}-{contender.name.replace(' ', '-')}.log"
         begun_s = time.perf_counter()
         async with contender.running(self.model, log) as running:

@@ -32,7 +32,7 @@ class Starts:
                 try:
                     outcome.starts_s[name].append(await start())
                 except FailedToStart as failure:
-                    outcome.failures[name] = failure.cause
+                    outcome.failures[name] = str(failure)
         return outcome
 
     @property

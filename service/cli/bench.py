@@ -128,7 +128,7 @@ def _print(outcomes: Sequence[tuple[Outcome, Kind | None]]) -> None:
         click.echo(f"\n{starts_table(starts_s)}")
     for outcome, _ in outcomes:
         for name, why in outcome.failures.items():
-            click.echo(f"\n{name} did not start: {why}")
+            click.echo(f"\n{name}: {why}")
 
 
 def _print_tables(outcome: Outcome, kind: Kind) -> None:

@@ -159,10 +159,17 @@ class Fake(Contender[Workload, Figures]):
         yield Measured(partial(streams_at_once, prepare), None)
 
 
+FAILED_LOG = """\
+WARNING 11-23 [utils.py:7] This can cause `OSError: Too many open files`.
+(EngineCore pid=7) ERROR 11-23 [core.py:9] ValueError: too little memory
+RuntimeError: see above
+"""
+
+
 class Broken(Fake):
     @asynccontextmanager
     async def running(self, model: Path, log: Path) -> AsyncIterator[Measured[Workload, Figures]]:
-        raise FailedToStart("begin\nERROR ValueError: too little memory\nRuntimeError: see above")
+        raise FailedToStart(FAILED_LOG)
         yield
 
 
@@ -191,7 +198,7 @@ async def test_a_contender_is_spared_what_it_cannot_do(tmp_path: Path) -> None:
 async def test_one_that_does_not_start_leaves_the_others_their_turn(tmp_path: Path) -> None:
     outcome = await comparison(tmp_path, [Broken("a", []), Fake("b", [])], [FEW], rounds=1).run(lambda step: None)
     assert list(outcome.rounds) == [("few", "b")]
-    assert outcome.failures == {"a": "ValueError: too little memory"}
+    assert outcome.failures == {"a": "did not start: ValueError: too little memory"}
 
 
 async def test_a_server_that_runs_already_is_asked(tmp_path: Path) -> None:

@@ -40,6 +40,9 @@ class Contender(ABC, Generic[Work, Seen]):
         """Whether it can do what is asked for."""
         return True
 
+    async def get_ready(self, model: Path) -> None:
+        """Does what has to be done before a start and is no part of it."""
+
     @abstractmethod
     def running(self, model: Path, log: Path) -> AbstractAsyncContextManager[Running[Work, Seen]]: ...
 

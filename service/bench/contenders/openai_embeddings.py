@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 
 from service.bench.contenders.base import Contender, Running, measured_here
-from service.bench.contenders.openai_server import JSON, serving_by_default
+from service.bench.contenders.openai_server import JSON, check, serving_by_default
 from service.bench.embedding_timing import Embed, EmbeddingFigures, PrepareEmbed, calls_in_turn
 from service.bench.embedding_workloads import EmbeddingWorkload
 
@@ -31,7 +31,7 @@ def _preparer(session: aiohttp.ClientSession, model: str) -> PrepareEmbed:
 
         async def embed() -> bytes:
             async with session.post("/v1/embeddings", data=body, headers=JSON) as answer:
-                answer.raise_for_status()
+                await check(answer)
                 whole: bytes = await answer.read()
                 return whole
 

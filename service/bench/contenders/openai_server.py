@@ -1,5 +1,6 @@
 """vLLM's own OpenAI server, asked over server-sent events."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,11 +14,13 @@ import aiohttp
 from service.bench.contenders.base import Contender, Running, measured_here
 from service.bench.contenders.openai_shapes import chat_messages, chat_tools
 from service.bench.contenders.processes import free_port, process, until_ready
-from service.bench.contenders.vllm_options import command_line, default_environment, tuned_environment
+from service.bench.contenders.vllm_options import default_environment, tuning
 from service.bench.timing import Figures, Mark, Prepare, Send, streams_at_once
 from service.bench.workloads import TOOL_NAME, Ask, Workload
 
 MODULE = "vllm.entrypoints.openai.api_server"
+# For calls of a named tool, any of its parsers will do: the decoder sees to it that there is JSON.
+READS_TOOL_CALLS = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")
 JSON = {"Content-Type": "application/json"}
 DATA, END = b"data: ", b"[DONE]"
 
@@ -28,6 +31,14 @@ class OpenAIServer(Contender[Workload, Figures]):
     def __init__(self, *, tuned: bool) -> None:
         self._tuned = tuned
         self.name = "vLLM's OpenAI server" + ("" if tuned else ", its defaults")
+
+    def takes(self, workload: Workload) -> bool:
+        """By default it reads no tool calls."""
+        return self._tuned or not workload.tool_schema
+
+    async def get_ready(self, model: Path) -> None:
+        if self._tuned:
+            await asyncio.to_thread(tuning, model)
 
     @asynccontextmanager
     async def running(self, model: Path, log: Path) -> AsyncIterator[Running[Workload, Figures]]:
@@ -43,7 +54,7 @@ class Server:
 
 
 def serving_tuned(model: Path, log: Path) -> AbstractAsyncContextManager[Server]:
-    return _serving(command_line(model), tuned_environment(), log)
+    return _serving([*tuning(model).options, *READS_TOOL_CALLS], tuning(model).environment, log)
 
 
 def serving_by_default(model: Path, log: Path) -> AbstractAsyncContextManager[Server]:
@@ -77,6 +88,16 @@ def _session(port: int) -> aiohttp.ClientSession:
     )
 
 
+class Refused(Exception):
+    """The message is the server's."""
+
+
+async def check(answer: aiohttp.ClientResponse) -> None:
+    """Raises Refused."""
+    if not answer.ok:
+        raise Refused(await answer.text())
+
+
 def _preparer(session: aiohttp.ClientSession, model: str) -> Prepare:
     def prepare(ask: Ask) -> Send:
         path = "/v1/chat/completions" if ask.tool_schema else "/v1/completions"
@@ -87,7 +108,7 @@ def _preparer(session: aiohttp.ClientSession, model: str) -> Prepare:
         async def send(mark: Mark) -> int:
             last, skip = b"", without_text
             async with session.post(path, data=body, headers=JSON) as answer:
-                answer.raise_for_status()
+                await check(answer)
                 async for line in answer.content:
                     if line.startswith(DATA) and END not in line:
                         last = line

@@ -15,18 +15,16 @@ import psutil
 START_S = 600
 END_S = 60
 POLL_S = 0.2
-LOG_SHOWN = 4000
-CAUSE = re.compile(r"\b\w*Error: .+")
+# What a traceback ends with, also where vLLM's log shows it.
+CAUSE = re.compile(r"^(?:\(.+? pid=\d+\) )?(?:ERROR .+?\] )?((?:\w+\.)*\w+Error: .+)$", re.MULTILINE)
 
 
 class FailedToStart(Exception):
-    """The message is what the process wrote last."""
+    """The message is what went wrong first, as far as a log tells."""
 
-    def __init__(self, written: str) -> None:
-        super().__init__(written[-LOG_SHOWN:])
-        causes = CAUSE.findall(written) or written.strip().splitlines() or ["it wrote nothing"]
-        self.cause: str = causes[0]
-        """One line. The first error has brought about those after it."""
+    def __init__(self, log: str) -> None:
+        causes = CAUSE.findall(log) or log.strip().splitlines()[-1:] or ["It ended without a word."]
+        super().__init__(f"did not start: {causes[0]}")
 
 
 @asynccontextmanager

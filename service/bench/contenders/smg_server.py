@@ -1,5 +1,6 @@
 """vLLM's gRPC server, made of smg-grpc-servicer. It tells token ids, no text."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ import grpc
 
 from service.bench.contenders.base import Contender, Running, measured_here
 from service.bench.contenders.processes import free_port, process, until_ready
-from service.bench.contenders.vllm_options import command_line, tuned_environment
+from service.bench.contenders.vllm_options import tuning
 from service.bench.timing import Figures, Mark, Prepare, Send, streams_at_once
 from service.bench.workloads import Ask, Workload
 
@@ -28,15 +29,18 @@ class SmgServer(Contender[Workload, Figures]):
         """It knows of no chats."""
         return not workload.tool_schema
 
+    async def get_ready(self, model: Path) -> None:
+        await asyncio.to_thread(tuning, model)
+
     @asynccontextmanager
     async def running(self, model: Path, log: Path) -> AsyncIterator[Running[Workload, Figures]]:
         from smg_grpc_proto import vllm_engine_pb2 as pb
         from smg_grpc_proto import vllm_engine_pb2_grpc as stubs
 
         address = f"127.0.0.1:{free_port()}"
-        arguments = ["-m", MODULE, *command_line(model), "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
+        arguments = ["-m", MODULE, *tuning(model).options, "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
         async with (
-            process(arguments, log, tuned_environment()) as started,
+            process(arguments, log, tuning(model).environment) as started,
             grpc.aio.insecure_channel(address) as channel,
         ):
             stub = stubs.VllmEngineStub(channel)

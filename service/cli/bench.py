@@ -80,6 +80,8 @@ def bench(**values: Any) -> None:
     medians, with ratios to the raw engine. Needs the extra `bench`.
     """
     options = Options(**values)
+    if options.png and options.target:
+        raise click.UsageError("--png draws ratios to the raw engine, which doesn't run with --target.")
     with tempfile.TemporaryDirectory(prefix="inferwire-bench-") as folder, _progress() as progress:
         runs = list(_runs_at(options.target, options) if options.target else _runs_here(options, Path(folder)))
         task = progress.add_task("", total=sum(run.steps for run, _ in runs))
@@ -139,9 +141,13 @@ def _print_tables(outcome: Outcome, kind: Kind) -> None:
 
 def _draw(outcomes: Sequence[tuple[Outcome, Kind | None]], file: Path) -> None:
     drawings = [
-        Drawing(outcome.rounds, kind.column(title)) for outcome, kind in outcomes if kind for title in kind.drawn
+        Drawing(outcome.rounds, kind.column(title))
+        for outcome, kind in outcomes
+        if kind and outcome.rounds
+        for title in kind.drawn
     ]
-    draw(drawings, REFERENCE, file)
+    if drawings:
+        draw(drawings, REFERENCE, file)
 
 
 def _progress() -> Progress:

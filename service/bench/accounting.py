@@ -19,8 +19,10 @@ class Spent:
     engine_s: float
     front_bytes: int
     engine_bytes: int
-    front_peak_bytes: int
-    """The most that was seen meanwhile."""
+    front_own_bytes: int
+    """Of resident memory, what is the front-end's alone: mapped files come and go as the machine likes."""
+    front_own_peak_bytes: int
+    """The most of it that was seen meanwhile."""
 
     def since(self, before: "Spent") -> "Spent":
         return replace(self, front_s=self.front_s - before.front_s, engine_s=self.engine_s - before.engine_s)
@@ -31,7 +33,7 @@ class Peak:
     bytes: int = 0
 
     def see(self, process: psutil.Process) -> None:
-        self.bytes = max(self.bytes, process.memory_info().rss)
+        self.bytes = max(self.bytes, _own_bytes(process))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class Processes:
             engine_s=sum(map(_seconds, self.engines)),
             front_bytes=self.front.memory_info().rss,
             engine_bytes=sum(engine.memory_info().rss for engine in self.engines),
-            front_peak_bytes=peak.bytes,
+            front_own_bytes=_own_bytes(self.front),
+            front_own_peak_bytes=peak.bytes,
         )
 
     @asynccontextmanager
@@ -73,6 +76,11 @@ def processes_of(front: psutil.Process) -> Processes:
 def _is_engine(process: psutil.Process) -> bool:
     command = " ".join(process.cmdline())
     return any(mark in command for mark in ENGINE_MARKS)
+
+
+def _own_bytes(process: psutil.Process) -> int:
+    memory = process.memory_info()
+    return int(memory.rss - memory.shared)
 
 
 def _seconds(process: psutil.Process) -> float:

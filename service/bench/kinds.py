@@ -53,7 +53,7 @@ def _memory_a_stream(done: Round[Any]) -> float:
     """Beside what the front-end held when it was warm: what earlier workloads left behind counts."""
     assert done.spent_warm is not None
     streams: int = done.figures.streams
-    return max(0, _spent(done).front_peak_bytes - done.spent_warm.front_bytes) / streams
+    return max(0, _spent(done).front_own_peak_bytes - done.spent_warm.front_own_bytes) / streams
 
 
 def _micros(title: str, of_engine: bool, units: Callable[[Round[Any]], int]) -> Column:

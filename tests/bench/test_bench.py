@@ -29,7 +29,7 @@ MIB = 2**20
 
 
 def spent(front_s: float) -> Spent:
-    return Spent(front_s, 2.0, front_bytes=MIB, engine_bytes=2 * MIB, front_peak_bytes=3 * MIB)
+    return Spent(front_s, 2.0, MIB, 2 * MIB, front_own_bytes=MIB, front_own_peak_bytes=3 * MIB)
 
 
 def done(tokens_per_s: float, front_s: float | None = 1.0) -> Round[Figures]:
@@ -265,7 +265,7 @@ async def test_a_process_is_accounted_for() -> None:
     used = processes.spent(peak).since(before)
     assert used.front_s > 0
     assert used.front_bytes > MIB
-    assert used.front_peak_bytes >= before.front_bytes + 48 * MIB
+    assert used.front_own_peak_bytes >= before.front_own_bytes + 48 * MIB
 
 
 async def test_a_process_that_ends_instead_of_starting_says_why(tmp_path: Path) -> None:

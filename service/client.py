@@ -6,21 +6,28 @@ async with Client("127.0.0.1:50051") as client:
 A server that wants to know its callers: `Client(target, tls=Tls(...), token=...)`.
 """
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict, TypeVar
+from typing import Any, Self, TypeAlias, TypedDict, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from inferwire.v1 import inference_service_pb2_grpc, model_service_pb2_grpc, models_pb2
+from inferwire.v1 import embeddings_pb2, inference_service_pb2_grpc, model_service_pb2_grpc, models_pb2
 from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
 from service.api.completion import CompletionRequest, CompletionResponse
-from service.api.embeddings import EmbeddingsRequest, EmbeddingsResponse
+from service.api.embeddings import (
+    EmbeddingItem,
+    EmbeddingOptions,
+    EmbeddingResult,
+    EmbeddingsRequest,
+    EmbeddingsResponse,
+)
 from service.api.events import Event
 from service.api.models import Model
 from service.api.preflight import PreflightReport
@@ -30,17 +37,30 @@ from service.wire.completion import (
     completion_request_to_proto,
     completion_response_from_proto,
 )
-from service.wire.embeddings import embeddings_request_to_proto, embeddings_response_from_proto
+from service.wire.embeddings import (
+    embedding_item_to_proto,
+    embedding_options_to_proto,
+    embedding_result_from_proto,
+    embeddings_request_to_proto,
+    embeddings_response_from_proto,
+)
 from service.wire.models import model_from_proto
 from service.wire.preflight import preflight_report_from_proto, preflight_request_to_proto
 from service.wire.status import error_from_rpc
 
 Answer = TypeVar("Answer")
 Chunk = TypeVar("Chunk")
+BulkCall: TypeAlias = (
+    "grpc.aio.StreamStreamCall[embeddings_pb2.StreamEmbeddingsRequest, embeddings_pb2.StreamEmbeddingsResponse]"
+)
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 REQUEST_ID_KEY = "x-request-id"
 AUTHORIZATION_KEY = "authorization"
+
+# Less than what a server reads of one stream by default, so that a message hardly ever waits to be sent. When a call
+# ends while one does, gRPC's client loses the status and says INTERNAL, "Internal error from Core".
+UNANSWERED_ITEMS = 256
 
 SERVICE_CONFIG = {
     "methodConfig": [
@@ -178,6 +198,22 @@ class Client:
         call = self._inference.Embeddings(message, **self._call_options(timeout_s, request_id))
         return embeddings_response_from_proto(await _answer(call))
 
+    def stream_embed(
+        self,
+        options: EmbeddingOptions,
+        items: AsyncIterable[EmbeddingItem],
+        *,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> AsyncGenerator[EmbeddingResult, None]:
+        """A result for each item, as they are ready. Wrong items have an error as their outcome.
+
+        `items` are taken as fast as the server takes them, which it stops to do while results aren't read. Read it as
+        `stream_chat`. A failure of `items` is raised as it is.
+        """
+        call_options = self._call_options(timeout_s, request_id)
+        return _results(lambda: self._inference.StreamEmbeddings(**call_options), options, items)
+
     async def preflight(
         self,
         request: ChatCompletionRequest | CompletionRequest,
@@ -249,6 +285,58 @@ async def _events(
                 yield decode(chunk)
     finally:
         call.cancel()  # no effect on a call that has ended
+
+
+async def _results(
+    start: Callable[[], BulkCall], options: EmbeddingOptions, items: AsyncIterable[EmbeddingItem]
+) -> AsyncGenerator[EmbeddingResult, None]:
+    call = start()
+    sending: asyncio.Task[None] | None = None
+    chunk: Any
+    try:
+        with _errors_of_the_server():
+            await _open(call, options)
+            unanswered = asyncio.Semaphore(UNANSWERED_ITEMS)
+            sending = asyncio.create_task(_send(call, items, unanswered))
+            while (chunk := await _read_while(sending, call)) is not grpc.aio.EOF:
+                unanswered.release()
+                yield embedding_result_from_proto(chunk)
+    finally:
+        call.cancel()
+        if sending:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _open(call: BulkCall, options: EmbeddingOptions) -> None:
+    """Sends nothing more before the options are accepted: a refusal would get lost, see UNANSWERED_ITEMS."""
+    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # reading tells how the call ended
+        await call.write(embeddings_pb2.StreamEmbeddingsRequest(options=embedding_options_to_proto(options)))
+        await call.initial_metadata()
+
+
+async def _send(call: BulkCall, items: AsyncIterable[EmbeddingItem], unanswered: asyncio.Semaphore) -> None:
+    try:
+        async for item in items:
+            message = embeddings_pb2.StreamEmbeddingsRequest(item=embedding_item_to_proto(item))
+            await unanswered.acquire()
+            await call.write(message)
+        await call.done_writing()
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        return  # reading tells how the call ended
+    except Exception:
+        call.cancel()
+        raise
+
+
+async def _read_while(sending: "asyncio.Task[None]", call: BulkCall) -> Any:
+    """Raises the failure of what is being sent, which has cancelled the call."""
+    try:
+        return await call.read()
+    except asyncio.CancelledError:
+        if sending.done():
+            sending.result()
+        raise
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pydantic import Field
 from service.api.base import INT32_MAX, ApiModel
 from service.api.content import InterleavedContentItem
 from service.api.usage import Timings, Usage
+from service.errors import RequestError
 
 
 class TextTruncation(StrEnum):
@@ -30,24 +31,48 @@ class EmbeddingEncoding(StrEnum):
     BINARY = "binary"
 
 
-class EmbeddingsRequest(ApiModel):
+class EmbeddingOptions(ApiModel):
+    """What holds for all contents of a request, or for all items of a bulk request."""
+
     model_id: str = Field(min_length=1)
-    contents: Annotated[tuple[InterleavedContentItem, ...], Field(min_length=1)]
     text_truncation: TextTruncation | None = None
     output_dimension: Annotated[int, Field(ge=1, le=INT32_MAX)] | None = None
     task_type: EmbeddingTaskType | None = None
     encoding: EmbeddingEncoding | None = None
 
 
+class EmbeddingsRequest(EmbeddingOptions):
+    contents: Annotated[tuple[InterleavedContentItem, ...], Field(min_length=1)]
+
+
+class EmbeddingItem(ApiModel):
+    """One content of a bulk request; `id` differs from those of all items that are not answered yet."""
+
+    id: str = Field(min_length=1)
+    content: InterleavedContentItem
+
+
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """A vector, and how much of the text it stands for; `packed` instead of `values` for a packed encoding."""
+    """A vector, and how much of the text it stands for; `packed` instead of `values` for a packed encoding.
+
+    `scale` is what a byte stands for in one of INT8. `service.api.vectors` packs and unpacks.
+    """
 
     values: Sequence[float]
     packed: bytes
     truncated: bool
     original_tokens: int
     used_tokens: int
+    scale: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingResult:
+    """What became of one item of a bulk request: its vector, or what is wrong with it."""
+
+    id: str
+    outcome: Embedding | RequestError
 
 
 @dataclass(frozen=True, slots=True)

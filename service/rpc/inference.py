@@ -10,8 +10,10 @@ from inferwire.v1 import (
     inference_service_pb2_grpc,
     preflight_pb2,
 )
+from service.api.embeddings import EmbeddingOptions
 from service.api.preflight import PreflightReport
-from service.errors import FeatureNotImplemented, RequestError
+from service.errors import InvalidField, RequestError
+from service.inference.bulk_embeddings import BulkEmbeddings, ReceivedItem
 from service.inference.chat import Chat
 from service.inference.completion import Completion
 from service.inference.embeddings import Embeddings
@@ -24,16 +26,30 @@ from service.wire.completion import (
     completion_request_from_proto,
     completion_response_to_proto,
 )
-from service.wire.embeddings import embeddings_request_from_proto, embeddings_response_to_proto
-from service.wire.fields import chosen
+from service.wire.content import item_from_proto
+from service.wire.embeddings import (
+    answer_from_result,
+    embedding_options_from_proto,
+    embeddings_request_from_proto,
+    embeddings_response_to_proto,
+)
+from service.wire.fields import at, chosen
 from service.wire.preflight import preflight_report_to_proto, preflight_request_from_proto
 
 
 class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
-    def __init__(self, chat: Chat, completion: Completion, embeddings: Embeddings, preflight: Preflight) -> None:
+    def __init__(
+        self,
+        chat: Chat,
+        completion: Completion,
+        embeddings: Embeddings,
+        bulk_embeddings: BulkEmbeddings,
+        preflight: Preflight,
+    ) -> None:
         self._chat = chat
         self._completion = completion
         self._embeddings = embeddings
+        self._bulk_embeddings = bulk_embeddings
         self._preflight = preflight
 
     async def ChatCompletion(
@@ -68,10 +84,16 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         answer = await self._embeddings.embed(embeddings_request_from_proto(request), current_call())
         return embeddings_response_to_proto(answer)
 
-    def StreamEmbeddings(
+    async def StreamEmbeddings(
         self, request_iterator: AsyncIterator[embeddings_pb2.StreamEmbeddingsRequest], context: Context
     ) -> AsyncIterator[embeddings_pb2.StreamEmbeddingsResponse]:
-        raise FeatureNotImplemented("", "This build doesn't implement StreamEmbeddings yet. Use Embeddings.")
+        call = current_call()
+        options = await _options(request_iterator)
+        async with self._bulk_embeddings.opened(options, call) as stream:
+            await context.send_initial_metadata(())
+            async with aclosing(stream.results(_items(request_iterator))) as results:
+                async for result in results:
+                    yield answer_from_result(result, call.request_id)
 
     async def Preflight(
         self, request: preflight_pb2.PreflightRequest, context: Context
@@ -84,3 +106,27 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
             # What is being asked for: it would be refused so.
             return preflight_report_to_proto(PreflightReport.refusal(error.violations))
         return preflight_report_to_proto(await self._preflight.examine(examined, current_call()))
+
+
+async def _options(messages: AsyncIterator[embeddings_pb2.StreamEmbeddingsRequest]) -> EmbeddingOptions:
+    async for message in messages:
+        if chosen(message, "request") != "options":
+            break
+        with at("options"):
+            return embedding_options_from_proto(message.options)
+    raise InvalidField("options", "The first message of a stream holds the options.")
+
+
+async def _items(messages: AsyncIterator[embeddings_pb2.StreamEmbeddingsRequest]) -> AsyncIterator[ReceivedItem]:
+    async for message in messages:
+        if chosen(message, "request") != "item":
+            raise InvalidField("options", "Only the first message of a stream holds options.")
+        yield _received(message.item)
+
+
+def _received(item: embeddings_pb2.StreamEmbeddingsItem) -> ReceivedItem:
+    size_bytes = item.ByteSize()
+    try:
+        return ReceivedItem(item.id, item_from_proto(item.content), size_bytes)
+    except RequestError as error:
+        return ReceivedItem(item.id, error, size_bytes)

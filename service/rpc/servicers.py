@@ -12,6 +12,7 @@ from inferwire.v1 import (
 )
 from service.decoding.compile_check import CompileCheck
 from service.engines.registry import Registry
+from service.inference.bulk_embeddings import BulkEmbeddings
 from service.inference.chat import Chat
 from service.inference.completion import Completion
 from service.inference.embeddings import Embeddings
@@ -19,6 +20,7 @@ from service.inference.preflight import Preflight
 from service.rpc.admin import AdminServicer, Operations
 from service.rpc.inference import InferenceServicer
 from service.rpc.models import ModelServicer
+from service.settings import LimitSettings
 
 SERVICE_NAMES = tuple(
     service.full_name
@@ -28,12 +30,17 @@ SERVICE_NAMES = tuple(
 
 
 def add_servicers(
-    server: grpc.aio.Server, registry: Registry, compile_check: CompileCheck, operations: Operations
+    server: grpc.aio.Server,
+    registry: Registry,
+    compile_check: CompileCheck,
+    operations: Operations,
+    limits: LimitSettings,
 ) -> None:
     inference = InferenceServicer(
         Chat(registry, compile_check),
         Completion(registry, compile_check),
         Embeddings(registry),
+        BulkEmbeddings(registry, limits),
         Preflight(registry, compile_check),
     )
     inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(inference, server)

@@ -101,7 +101,7 @@ async def assemble(
         records_texts=settings.traces.texts,
     )
     server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(settings))
-    add_servicers(server, registry, compile_check, Operations(drain, in_flight, registry))
+    add_servicers(server, registry, compile_check, Operations(drain, in_flight, registry), settings.limits)
     if settings.server.health:
         await health.add_to(server)
     probes = await _probe_server(settings, health, interceptor)

@@ -56,6 +56,12 @@ class LimitSettings(Section):
     )
     max_messages: int = Field(2048, ge=1, description="The most messages of one conversation.")
     max_contents: int = Field(2048, ge=1, description="The most contents of one Embeddings call.")
+    max_stream_items: int = Field(
+        512, ge=1, description="The most items of one StreamEmbeddings call that are under way."
+    )
+    max_stream_bytes: int = Field(
+        8 * 1024 * 1024, ge=1, description="The most bytes of them; beyond it no further item is read."
+    )
     max_constraint_bytes: int = Field(
         64 * 1024, ge=1, description="The most bytes of a schema, grammar or regular expression."
     )

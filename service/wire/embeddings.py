@@ -1,16 +1,21 @@
-"""Embedding requests and answers."""
+"""Embedding requests and answers, one by one and in bulk."""
 
 from inferwire.v1 import embeddings_pb2 as pb
 from service.api.embeddings import (
     Embedding,
     EmbeddingEncoding,
+    EmbeddingItem,
+    EmbeddingOptions,
+    EmbeddingResult,
     EmbeddingsRequest,
     EmbeddingsResponse,
     EmbeddingTaskType,
     TextTruncation,
 )
+from service.errors import InvalidField, RequestError
 from service.wire.content import item_from_proto, item_to_proto
-from service.wire.fields import EnumPair, build, each, optional
+from service.wire.fields import EnumPair, at, build, each, optional
+from service.wire.status import error_from_details, packed_status
 from service.wire.usage import timings_from_proto, timings_to_proto, usage_from_proto, usage_to_proto
 
 TEXT_TRUNCATION = EnumPair(TextTruncation, pb.TextTruncation, "TEXT_TRUNCATION_")
@@ -41,6 +46,54 @@ def embeddings_request_to_proto(request: EmbeddingsRequest) -> pb.EmbeddingsRequ
     )
 
 
+def embedding_options_from_proto(message: pb.StreamEmbeddingsOptions) -> EmbeddingOptions:
+    return build(
+        EmbeddingOptions,
+        model_id=message.model_id,
+        text_truncation=TEXT_TRUNCATION.from_proto(message.text_truncation, "text_truncation"),
+        output_dimension=optional(message, "output_dimension"),
+        task_type=TASK_TYPE.from_proto(message.task_type, "task_type"),
+        encoding=ENCODING.from_proto(message.encoding, "encoding"),
+    )
+
+
+def embedding_options_to_proto(options: EmbeddingOptions) -> pb.StreamEmbeddingsOptions:
+    return pb.StreamEmbeddingsOptions(
+        model_id=options.model_id,
+        text_truncation=TEXT_TRUNCATION.to_proto(options.text_truncation),
+        output_dimension=options.output_dimension,
+        task_type=TASK_TYPE.to_proto(options.task_type),
+        encoding=ENCODING.to_proto(options.encoding),
+    )
+
+
+def embedding_item_from_proto(message: pb.StreamEmbeddingsItem) -> EmbeddingItem:
+    with at("content"):
+        content = item_from_proto(message.content)
+    return build(EmbeddingItem, id=message.id, content=content)
+
+
+def embedding_item_to_proto(item: EmbeddingItem) -> pb.StreamEmbeddingsItem:
+    return pb.StreamEmbeddingsItem(id=item.id, content=item_to_proto(item.content))
+
+
+def embedding_result_from_proto(message: pb.StreamEmbeddingsResponse) -> EmbeddingResult:
+    if message.WhichOneof("result") == "embedding":
+        return EmbeddingResult(message.id, embedding_from_proto(message.embedding))
+    error = error_from_details(message.error.details, message.error.message)
+    # A newer server may have reasons that are unknown here.
+    known = error if isinstance(error, RequestError) else InvalidField("", message.error.message)
+    return EmbeddingResult(message.id, known)
+
+
+def answer_from_result(result: EmbeddingResult, request_id: str) -> pb.StreamEmbeddingsResponse:
+    if isinstance(result.outcome, Embedding):
+        return pb.StreamEmbeddingsResponse(id=result.id, embedding=embedding_to_proto(result.outcome))
+    status = packed_status(result.outcome, request_id)
+    error = pb.ItemError(code=status.code, message=status.message, details=status.details)
+    return pb.StreamEmbeddingsResponse(id=result.id, error=error)
+
+
 def embedding_from_proto(message: pb.Embedding) -> Embedding:
     return Embedding(
         values=tuple(message.values),
@@ -48,6 +101,7 @@ def embedding_from_proto(message: pb.Embedding) -> Embedding:
         truncated=message.truncated,
         original_tokens=message.original_tokens,
         used_tokens=message.used_tokens,
+        scale=message.scale,
     )
 
 
@@ -58,6 +112,7 @@ def embedding_to_proto(embedding: Embedding) -> pb.Embedding:
         truncated=embedding.truncated,
         original_tokens=embedding.original_tokens,
         used_tokens=embedding.used_tokens,
+        scale=embedding.scale,
     )
 
 

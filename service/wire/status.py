@@ -65,14 +65,17 @@ def status_code(error: InferwireError) -> grpc.StatusCode:
 
 
 def status_from_error(error: InferwireError, request_id: str) -> Status:
-    code = status_code(error)
-    number: int = code.value[0]
-    message = _cut(error.message, MESSAGE_BYTES)
-    packed = status_pb2.Status(code=number, message=message, details=_details(error, request_id))
+    packed = packed_status(error, request_id)
     metadata: list[tuple[str, str | bytes]] = [(DETAILS_KEY, packed.SerializeToString())]
     if error.retry_after_s is not None:
         metadata.append((PUSHBACK_KEY, str(round(error.retry_after_s * 1000))))
-    return Status(code, message, tuple(metadata))
+    return Status(status_code(error), packed.message, tuple(metadata))
+
+
+def packed_status(error: InferwireError, request_id: str) -> status_pb2.Status:
+    number: int = status_code(error).value[0]
+    message = _cut(error.message, MESSAGE_BYTES)
+    return status_pb2.Status(code=number, message=message, details=_details(error, request_id))
 
 
 def _details(error: InferwireError, request_id: str) -> Iterator[ProtoAny]:
@@ -114,11 +117,15 @@ def _packed(
 
 def error_from_rpc(failure: grpc.aio.AioRpcError) -> InferwireError | None:
     """The error that a server of ours sent, or None when the status came from elsewhere (the network, a proxy)."""
-    details = _details_of(failure)
+    return error_from_details(_details_of(failure), failure.details() or "")
+
+
+def error_from_details(details: Sequence[ProtoAny], message: str) -> InferwireError | None:
+    """None when the details are not of ours, or tell of a reason that this build doesn't know."""
     info = details_pb.ErrorInfo()
     if not any(detail.Unpack(info) for detail in details) or info.domain != DOMAIN or info.reason not in BY_REASON:
         return None
-    return _rebuild(BY_REASON[info.reason], failure.details() or "", info, details)
+    return _rebuild(BY_REASON[info.reason], message, info, details)
 
 
 def _details_of(failure: grpc.aio.AioRpcError) -> list[ProtoAny]:
@@ -132,7 +139,7 @@ def _details_of(failure: grpc.aio.AioRpcError) -> list[ProtoAny]:
 
 
 def _rebuild(
-    kind: type[InferwireError], message: str, info: details_pb.ErrorInfo, details: list[ProtoAny]
+    kind: type[InferwireError], message: str, info: details_pb.ErrorInfo, details: Sequence[ProtoAny]
 ) -> InferwireError:
     if issubclass(kind, RequestError):
         request_error = kind.of(_violations(details) or [FieldViolation("", message)])
@@ -144,7 +151,7 @@ def _rebuild(
     return kind(message, metadata=dict(info.metadata), retry_after_s=delay)
 
 
-def _violations(details: list[ProtoAny]) -> list[FieldViolation]:
+def _violations(details: Sequence[ProtoAny]) -> list[FieldViolation]:
     bad_request = details_pb.BadRequest()
     if not any(detail.Unpack(bad_request) for detail in details):
         return []

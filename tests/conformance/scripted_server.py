@@ -46,7 +46,8 @@ async def _start(engines: Sequence[Engine], compile_check: CompileCheck) -> tupl
         SERVICE_NAMES, Authenticator(settings), in_flight, settings.limits, CallMetrics(CollectorRegistry())
     )
     server = grpc.aio.server(interceptors=[interceptor])
-    add_servicers(server, registry, compile_check, Operations(Drain(DrainTimes(0.0, 0.0)), in_flight, registry))
+    operations = Operations(Drain(DrainTimes(0.0, 0.0)), in_flight, registry)
+    add_servicers(server, registry, compile_check, operations, settings.limits)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     return server, f"127.0.0.1:{port}"

@@ -32,7 +32,12 @@ from tests.decoding.tried import TriedHere
 
 LLM, EMBEDDER = "llm", "embedder"
 LIMITS = LimitSettings(
-    max_request_bytes=4096, max_elements=1000, max_messages=8, max_contents=8, max_constraint_bytes=1024
+    max_request_bytes=8192,
+    max_elements=1000,
+    max_messages=8,
+    max_contents=8,
+    max_stream_items=32,
+    max_constraint_bytes=1024,
 )
 PATIENCE_S = 10
 METHODS: dict[str, MethodDescriptor] = {
@@ -94,13 +99,14 @@ async def running(
     admission: AdmissionSettings | None = None,
     engine: EngineSettings | None = None,
     settings: Mapping[str, Any] | None = None,
+    limits: Mapping[str, int] | None = None,
     **server: Any,
 ) -> AsyncIterator[Running]:
     """`settings` are those of other sections."""
     configured = Settings(
         **{"server": {"address": "127.0.0.1:0", "grace_s": 5, "drain_window_s": 0, **server}, **(settings or {})},
         engine=engine or EngineSettings(on_failure=EngineFailurePolicy.EXIT),
-        limits=LIMITS,
+        limits=LIMITS.model_copy(update=limits),
         models=[ModelSettings(path=e.identifier, admission=admission or AdmissionSettings()) for e in engines],
     )
     ready, told = asyncio.Event(), []

@@ -22,13 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from inferwire.v1 import content_pb2 as inferwire_dot_v1_dot_content__pb2
-from inferwire.v1 import errors_pb2 as inferwire_dot_v1_dot_errors__pb2
 from inferwire.v1 import usage_pb2 as inferwire_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dinferwire/v1/embeddings.proto\x12\x0cinferwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ainferwire/v1/content.proto\x1a\x19inferwire/v1/errors.proto\x1a\x18inferwire/v1/usage.proto\"\xaf\x02\n\x11\x45mbeddingsRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x36\n\x08\x63ontents\x18\x02 \x03(\x0b\x32$.inferwire.v1.InterleavedContentItem\x12\x35\n\x0ftext_truncation\x18\x03 \x01(\x0e\x32\x1c.inferwire.v1.TextTruncation\x12\x1d\n\x10output_dimension\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x32\n\ttask_type\x18\x05 \x01(\x0e\x32\x1f.inferwire.v1.EmbeddingTaskType\x12\x31\n\x08\x65ncoding\x18\x06 \x01(\x0e\x32\x1f.inferwire.v1.EmbeddingEncodingB\x13\n\x11_output_dimension\"\xb3\x01\n\x12\x45mbeddingsResponse\x12+\n\nembeddings\x18\x01 \x03(\x0b\x32\x17.inferwire.v1.Embedding\x12\"\n\x05usage\x18\x02 \x01(\x0b\x32\x13.inferwire.v1.Usage\x12&\n\x07timings\x18\x03 \x01(\x0b\x32\x15.inferwire.v1.Timings\x12\x10\n\x08model_id\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"l\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x0e\n\x06packed\x18\x02 \x01(\x0c\x12\x11\n\ttruncated\x18\x03 \x01(\x08\x12\x17\n\x0foriginal_tokens\x18\x04 \x01(\x05\x12\x13\n\x0bused_tokens\x18\x05 \x01(\x05\"\x92\x01\n\x17StreamEmbeddingsRequest\x12\x38\n\x07options\x18\x01 \x01(\x0b\x32%.inferwire.v1.StreamEmbeddingsOptionsH\x00\x12\x32\n\x04item\x18\x02 \x01(\x0b\x32\".inferwire.v1.StreamEmbeddingsItemH\x00\x42\t\n\x07request\"\xfd\x01\n\x17StreamEmbeddingsOptions\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x35\n\x0ftext_truncation\x18\x02 \x01(\x0e\x32\x1c.inferwire.v1.TextTruncation\x12\x1d\n\x10output_dimension\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x32\n\ttask_type\x18\x04 \x01(\x0e\x32\x1f.inferwire.v1.EmbeddingTaskType\x12\x31\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x1f.inferwire.v1.EmbeddingEncodingB\x13\n\x11_output_dimension\"Y\n\x14StreamEmbeddingsItem\x12\n\n\x02id\x18\x01 \x01(\t\x12\x35\n\x07\x63ontent\x18\x02 \x01(\x0b\x32$.inferwire.v1.InterleavedContentItem\"\x88\x01\n\x18StreamEmbeddingsResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12,\n\tembedding\x18\x02 \x01(\x0b\x32\x17.inferwire.v1.EmbeddingH\x00\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x17.inferwire.v1.ItemErrorH\x00\x42\x08\n\x06result\"\xae\x01\n\tItemError\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.inferwire.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tretryable\x18\x03 \x01(\x08\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\x33\n\x0bretry_delay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x88\x01\x01\x42\x0e\n\x0c_retry_delay*\x7f\n\x0eTextTruncation\x12\x1f\n\x1bTEXT_TRUNCATION_UNSPECIFIED\x10\x00\x12\x18\n\x14TEXT_TRUNCATION_NONE\x10\x01\x12\x19\n\x15TEXT_TRUNCATION_START\x10\x02\x12\x17\n\x13TEXT_TRUNCATION_END\x10\x03*y\n\x11\x45mbeddingTaskType\x12#\n\x1f\x45MBEDDING_TASK_TYPE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45MBEDDING_TASK_TYPE_QUERY\x10\x01\x12 \n\x1c\x45MBEDDING_TASK_TYPE_DOCUMENT\x10\x02*\xb3\x01\n\x11\x45mbeddingEncoding\x12\"\n\x1e\x45MBEDDING_ENCODING_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45MBEDDING_ENCODING_FLOAT32\x10\x01\x12\x1e\n\x1a\x45MBEDDING_ENCODING_FLOAT16\x10\x02\x12\x1b\n\x17\x45MBEDDING_ENCODING_INT8\x10\x03\x12\x1d\n\x19\x45MBEDDING_ENCODING_BINARY\x10\x04\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dinferwire/v1/embeddings.proto\x12\x0cinferwire.v1\x1a\x19google/protobuf/any.proto\x1a\x1ainferwire/v1/content.proto\x1a\x18inferwire/v1/usage.proto\"\xaf\x02\n\x11\x45mbeddingsRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x36\n\x08\x63ontents\x18\x02 \x03(\x0b\x32$.inferwire.v1.InterleavedContentItem\x12\x35\n\x0ftext_truncation\x18\x03 \x01(\x0e\x32\x1c.inferwire.v1.TextTruncation\x12\x1d\n\x10output_dimension\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x32\n\ttask_type\x18\x05 \x01(\x0e\x32\x1f.inferwire.v1.EmbeddingTaskType\x12\x31\n\x08\x65ncoding\x18\x06 \x01(\x0e\x32\x1f.inferwire.v1.EmbeddingEncodingB\x13\n\x11_output_dimension\"\xb3\x01\n\x12\x45mbeddingsResponse\x12+\n\nembeddings\x18\x01 \x03(\x0b\x32\x17.inferwire.v1.Embedding\x12\"\n\x05usage\x18\x02 \x01(\x0b\x32\x13.inferwire.v1.Usage\x12&\n\x07timings\x18\x03 \x01(\x0b\x32\x15.inferwire.v1.Timings\x12\x10\n\x08model_id\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"{\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x0e\n\x06packed\x18\x02 \x01(\x0c\x12\x11\n\ttruncated\x18\x03 \x01(\x08\x12\x17\n\x0foriginal_tokens\x18\x04 \x01(\x05\x12\x13\n\x0bused_tokens\x18\x05 \x01(\x05\x12\r\n\x05scale\x18\x06 \x01(\x02\"\x92\x01\n\x17StreamEmbeddingsRequest\x12\x38\n\x07options\x18\x01 \x01(\x0b\x32%.inferwire.v1.StreamEmbeddingsOptionsH\x00\x12\x32\n\x04item\x18\x02 \x01(\x0b\x32\".inferwire.v1.StreamEmbeddingsItemH\x00\x42\t\n\x07request\"\xfd\x01\n\x17StreamEmbeddingsOptions\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x35\n\x0ftext_truncation\x18\x02 \x01(\x0e\x32\x1c.inferwire.v1.TextTruncation\x12\x1d\n\x10output_dimension\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x32\n\ttask_type\x18\x04 \x01(\x0e\x32\x1f.inferwire.v1.EmbeddingTaskType\x12\x31\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x1f.inferwire.v1.EmbeddingEncodingB\x13\n\x11_output_dimension\"Y\n\x14StreamEmbeddingsItem\x12\n\n\x02id\x18\x01 \x01(\t\x12\x35\n\x07\x63ontent\x18\x02 \x01(\x0b\x32$.inferwire.v1.InterleavedContentItem\"\x88\x01\n\x18StreamEmbeddingsResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12,\n\tembedding\x18\x02 \x01(\x0b\x32\x17.inferwire.v1.EmbeddingH\x00\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x17.inferwire.v1.ItemErrorH\x00\x42\x08\n\x06result\"Q\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any*\x7f\n\x0eTextTruncation\x12\x1f\n\x1bTEXT_TRUNCATION_UNSPECIFIED\x10\x00\x12\x18\n\x14TEXT_TRUNCATION_NONE\x10\x01\x12\x19\n\x15TEXT_TRUNCATION_START\x10\x02\x12\x17\n\x13TEXT_TRUNCATION_END\x10\x03*y\n\x11\x45mbeddingTaskType\x12#\n\x1f\x45MBEDDING_TASK_TYPE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45MBEDDING_TASK_TYPE_QUERY\x10\x01\x12 \n\x1c\x45MBEDDING_TASK_TYPE_DOCUMENT\x10\x02*\xb3\x01\n\x11\x45mbeddingEncoding\x12\"\n\x1e\x45MBEDDING_ENCODING_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45MBEDDING_ENCODING_FLOAT32\x10\x01\x12\x1e\n\x1a\x45MBEDDING_ENCODING_FLOAT16\x10\x02\x12\x1b\n\x17\x45MBEDDING_ENCODING_INT8\x10\x03\x12\x1d\n\x19\x45MBEDDING_ENCODING_BINARY\x10\x04\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,26 +35,26 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferwire.v1.embeddings_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\030inferwire/v1;inferwirev1'
-  _globals['_TEXTTRUNCATION']._serialized_start=1570
-  _globals['_TEXTTRUNCATION']._serialized_end=1697
-  _globals['_EMBEDDINGTASKTYPE']._serialized_start=1699
-  _globals['_EMBEDDINGTASKTYPE']._serialized_end=1820
-  _globals['_EMBEDDINGENCODING']._serialized_start=1823
-  _globals['_EMBEDDINGENCODING']._serialized_end=2002
-  _globals['_EMBEDDINGSREQUEST']._serialized_start=161
-  _globals['_EMBEDDINGSREQUEST']._serialized_end=464
-  _globals['_EMBEDDINGSRESPONSE']._serialized_start=467
-  _globals['_EMBEDDINGSRESPONSE']._serialized_end=646
-  _globals['_EMBEDDING']._serialized_start=648
-  _globals['_EMBEDDING']._serialized_end=756
-  _globals['_STREAMEMBEDDINGSREQUEST']._serialized_start=759
-  _globals['_STREAMEMBEDDINGSREQUEST']._serialized_end=905
-  _globals['_STREAMEMBEDDINGSOPTIONS']._serialized_start=908
-  _globals['_STREAMEMBEDDINGSOPTIONS']._serialized_end=1161
-  _globals['_STREAMEMBEDDINGSITEM']._serialized_start=1163
-  _globals['_STREAMEMBEDDINGSITEM']._serialized_end=1252
-  _globals['_STREAMEMBEDDINGSRESPONSE']._serialized_start=1255
-  _globals['_STREAMEMBEDDINGSRESPONSE']._serialized_end=1391
-  _globals['_ITEMERROR']._serialized_start=1394
-  _globals['_ITEMERROR']._serialized_end=1568
+  _globals['_TEXTTRUNCATION']._serialized_start=1459
+  _globals['_TEXTTRUNCATION']._serialized_end=1586
+  _globals['_EMBEDDINGTASKTYPE']._serialized_start=1588
+  _globals['_EMBEDDINGTASKTYPE']._serialized_end=1709
+  _globals['_EMBEDDINGENCODING']._serialized_start=1712
+  _globals['_EMBEDDINGENCODING']._serialized_end=1891
+  _globals['_EMBEDDINGSREQUEST']._serialized_start=129
+  _globals['_EMBEDDINGSREQUEST']._serialized_end=432
+  _globals['_EMBEDDINGSRESPONSE']._serialized_start=435
+  _globals['_EMBEDDINGSRESPONSE']._serialized_end=614
+  _globals['_EMBEDDING']._serialized_start=616
+  _globals['_EMBEDDING']._serialized_end=739
+  _globals['_STREAMEMBEDDINGSREQUEST']._serialized_start=742
+  _globals['_STREAMEMBEDDINGSREQUEST']._serialized_end=888
+  _globals['_STREAMEMBEDDINGSOPTIONS']._serialized_start=891
+  _globals['_STREAMEMBEDDINGSOPTIONS']._serialized_end=1144
+  _globals['_STREAMEMBEDDINGSITEM']._serialized_start=1146
+  _globals['_STREAMEMBEDDINGSITEM']._serialized_end=1235
+  _globals['_STREAMEMBEDDINGSRESPONSE']._serialized_start=1238
+  _globals['_STREAMEMBEDDINGSRESPONSE']._serialized_end=1374
+  _globals['_ITEMERROR']._serialized_start=1376
+  _globals['_ITEMERROR']._serialized_end=1457
 # @@protoc_insertion_point(module_scope)

@@ -4,13 +4,12 @@ isort:skip_file
 Embeddings: texts in, vectors out."""
 
 from collections import abc as _abc
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from inferwire.v1 import content_pb2 as _content_pb2
-from inferwire.v1 import errors_pb2 as _errors_pb2
 from inferwire.v1 import usage_pb2 as _usage_pb2
 import builtins as _builtins
 import sys
@@ -86,11 +85,18 @@ class _EmbeddingEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Emb
     EMBEDDING_ENCODING_FLOAT32: _EmbeddingEncoding.ValueType  # 1
     """Embedding.packed: little-endian IEEE 754 single precision, 4 bytes a dimension."""
     EMBEDDING_ENCODING_FLOAT16: _EmbeddingEncoding.ValueType  # 2
-    """Embedding.packed: little-endian IEEE 754 half precision, 2 bytes a dimension."""
+    """Embedding.packed: little-endian IEEE 754 half precision, 2 bytes a dimension. A value beyond its range, 65504, is
+    sent as that.
+    """
     EMBEDDING_ENCODING_INT8: _EmbeddingEncoding.ValueType  # 3
-    """Embedding.packed: signed bytes, each value times 127 and rounded; for normalised vectors."""
+    """Embedding.packed: one signed byte a dimension, -127 to 127; a value is about its byte times Embedding.scale. Each
+    vector has a scale of its own, at which its largest value is 127: no range has to be learned from other texts, and
+    vectors of any length and any number of dimensions use all of it. Compare bytes by their cosine, which needs no scale.
+    """
     EMBEDDING_ENCODING_BINARY: _EmbeddingEncoding.ValueType  # 4
-    """Embedding.packed: one bit a dimension, 1 for above zero, the first dimension in the highest bit of the first byte."""
+    """Embedding.packed: one bit a dimension, 1 for above zero, the first dimension in the highest bit of the first byte.
+    The bits that are left over in the last byte are 0. Compare by Hamming distance.
+    """
 
 class EmbeddingEncoding(_EmbeddingEncoding, metaclass=_EmbeddingEncodingEnumTypeWrapper):
     """EmbeddingEncoding says how vectors travel."""
@@ -100,11 +106,18 @@ EMBEDDING_ENCODING_UNSPECIFIED: EmbeddingEncoding.ValueType  # 0
 EMBEDDING_ENCODING_FLOAT32: EmbeddingEncoding.ValueType  # 1
 """Embedding.packed: little-endian IEEE 754 single precision, 4 bytes a dimension."""
 EMBEDDING_ENCODING_FLOAT16: EmbeddingEncoding.ValueType  # 2
-"""Embedding.packed: little-endian IEEE 754 half precision, 2 bytes a dimension."""
+"""Embedding.packed: little-endian IEEE 754 half precision, 2 bytes a dimension. A value beyond its range, 65504, is
+sent as that.
+"""
 EMBEDDING_ENCODING_INT8: EmbeddingEncoding.ValueType  # 3
-"""Embedding.packed: signed bytes, each value times 127 and rounded; for normalised vectors."""
+"""Embedding.packed: one signed byte a dimension, -127 to 127; a value is about its byte times Embedding.scale. Each
+vector has a scale of its own, at which its largest value is 127: no range has to be learned from other texts, and
+vectors of any length and any number of dimensions use all of it. Compare bytes by their cosine, which needs no scale.
+"""
 EMBEDDING_ENCODING_BINARY: EmbeddingEncoding.ValueType  # 4
-"""Embedding.packed: one bit a dimension, 1 for above zero, the first dimension in the highest bit of the first byte."""
+"""Embedding.packed: one bit a dimension, 1 for above zero, the first dimension in the highest bit of the first byte.
+The bits that are left over in the last byte are 0. Compare by Hamming distance.
+"""
 Global___EmbeddingEncoding: _TypeAlias = EmbeddingEncoding  # noqa: Y015
 
 @_typing.final
@@ -212,6 +225,7 @@ class Embedding(_message.Message):
     TRUNCATED_FIELD_NUMBER: _builtins.int
     ORIGINAL_TOKENS_FIELD_NUMBER: _builtins.int
     USED_TOKENS_FIELD_NUMBER: _builtins.int
+    SCALE_FIELD_NUMBER: _builtins.int
     packed: _builtins.bytes
     """The vector in the encoding that the request asked for. Empty when it asked for none."""
     truncated: _builtins.bool
@@ -220,6 +234,8 @@ class Embedding(_message.Message):
     """Tokens of the whole text, with the model's special tokens, before any cut."""
     used_tokens: _builtins.int
     """Tokens that were embedded."""
+    scale: _builtins.float
+    """What a byte of `packed` stands for with the encoding INT8. 0 for a vector of zeros, and with any other encoding."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """The vector. Empty when the request asked for a packed encoding."""
@@ -232,10 +248,11 @@ class Embedding(_message.Message):
         truncated: _builtins.bool = ...,
         original_tokens: _builtins.int = ...,
         used_tokens: _builtins.int = ...,
+        scale: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["original_tokens", b"original_tokens", "packed", b"packed", "truncated", b"truncated", "used_tokens", b"used_tokens", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["original_tokens", b"original_tokens", "packed", b"packed", "scale", b"scale", "truncated", b"truncated", "used_tokens", b"used_tokens", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -322,7 +339,9 @@ class StreamEmbeddingsItem(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """The caller's name for the item, repeated in its result. Unique among the items that are not answered yet."""
+    """The caller's name for the item, repeated in its result. Required, and different from those of the items that are not
+    answered yet: else nobody could tell which result is whose, and the stream ends with INVALID_ARGUMENT.
+    """
     @_builtins.property
     def content(self) -> _content_pb2.InterleavedContentItem:
         """What to embed."""
@@ -358,7 +377,7 @@ class StreamEmbeddingsResponse(_message.Message):
 
     @_builtins.property
     def error(self) -> Global___ItemError:
-        """Why this item has none."""
+        """What is wrong with this item: it has no vector, and will have none when it is sent again as it is."""
 
     def __init__(
         self,
@@ -379,42 +398,37 @@ Global___StreamEmbeddingsResponse: _TypeAlias = StreamEmbeddingsResponse  # noqa
 
 @_typing.final
 class ItemError(_message.Message):
-    """ItemError says why one item of a bulk request failed."""
+    """ItemError says what is wrong with one item of a bulk request, in the words in which a call of its own would be refused.
+
+    It has the fields of google.rpc.Status, number by number, so that its bytes can be read as one: what reads the details
+    of a refused call (ErrorReason) reads these too. Paths in `google.rpc.BadRequest` begin with `item`, as in
+    `item.content.text`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    REASON_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
-    RETRYABLE_FIELD_NUMBER: _builtins.int
-    FIELD_FIELD_NUMBER: _builtins.int
-    RETRY_DELAY_FIELD_NUMBER: _builtins.int
-    reason: _errors_pb2.ErrorReason.ValueType
-    """The reason, from the table of all reasons."""
+    DETAILS_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The number of the gRPC status code: INVALID_ARGUMENT (3) or UNIMPLEMENTED (12)."""
     message: _builtins.str
-    """One sentence for a person."""
-    retryable: _builtins.bool
-    """Whether the same item may succeed when sent again."""
-    field: _builtins.str
-    """The path of the field at fault within the item, such as `content.text`. Empty when no field is."""
+    """One or more sentences for a person."""
     @_builtins.property
-    def retry_delay(self) -> _duration_pb2.Duration:
-        """How long to wait before sending it again. Unset when a retry is of no use."""
+    def details(self) -> _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]:
+        """`google.rpc.ErrorInfo`, `google.rpc.BadRequest` and `google.rpc.RequestInfo`."""
 
     def __init__(
         self,
         *,
-        reason: _errors_pb2.ErrorReason.ValueType = ...,
+        code: _builtins.int = ...,
         message: _builtins.str = ...,
-        retryable: _builtins.bool = ...,
-        field: _builtins.str = ...,
-        retry_delay: _duration_pb2.Duration | None = ...,
+        details: _abc.Iterable[_any_pb2.Any] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_delay", b"_retry_delay", "retry_delay", b"retry_delay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_delay", b"_retry_delay", "field", b"field", "message", b"message", "reason", b"reason", "retry_delay", b"retry_delay", "retryable", b"retryable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "details", b"details", "message", b"message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__retry_delay: _TypeAlias = _typing.Literal["retry_delay"]  # noqa: Y015
-    _WhichOneofArgType__retry_delay: _TypeAlias = _typing.Literal["_retry_delay", b"_retry_delay"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_delay) -> _WhichOneofReturnType__retry_delay | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ItemError: _TypeAlias = ItemError  # noqa: Y015

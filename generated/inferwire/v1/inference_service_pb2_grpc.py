@@ -143,10 +143,23 @@ class InferenceServiceServicer:
     def StreamEmbeddings(self, request_iterator, context):
         """StreamEmbeddings embeds any number of contents, each with an id and a result of its own.
 
-        The first message holds the options, all others an item. Results come as they are ready. A bad item gets an error of
-        its own and the stream goes on; bad options end it. The server reads no further while the caller doesn't read results.
+        The first message holds the options. Once they are accepted the server sends its headers (initial metadata); a caller
+        that waits for them before it sends items reads a refusal for certain, where some clients lose a status that overtakes
+        what they are sending (Python's say INTERNAL, "Internal error from Core"). All other messages hold an item.
+
+        What is wrong with an item is the result of that item, and the stream goes on. What isn't an item's fault ends the
+        stream with a status: wrong options, a failed engine, a message that can't be read or exceeds
+        `limits.max_request_bytes`. Items without a result may be sent again in another call.
+
+        Results come as they are ready. At most a few hundred items of a stream are under way; beyond that the server reads
+        no further until the caller reads results, so send and receive at the same time. Items never fail because a queue is
+        full or the caller's tokens of this minute are used up: they wait, and the stream with them. Of each stream at most
+        one item stands in the model's queue, so other calls hardly wait for a bulk stream. The stream counts as one call, and
+        its deadline holds for all of it; leave it out, or choose it for the whole job. A server that drains lets the stream
+        go on for the time it gives all calls, then ends it with DRAINING.
+
         Once the caller has half-closed, the remaining results follow and the call ends with OK; the tokens of all items are
-        in the trailing metadata (Usage).
+        in the trailing metadata (Usage), however the call ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -10,7 +10,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from service.engines.admission.bounds import Bounds
@@ -58,6 +58,8 @@ class Admission:
         self._clock = clock
         self._callers: dict[str, _Caller] = {}
         self._drain = DrainRate()
+        self._departures: list[asyncio.Future[None]] = []
+        """Those who wait for any place to be given back."""
         self._level = 0.0
         """What the caller had been served who got a place last."""
         self.running = 0
@@ -93,6 +95,54 @@ class Admission:
             if place:
                 self._leave(place)
             self._quotas.leave(caller, place.used if place else 0)
+
+    @asynccontextmanager
+    async def bulk(self, caller: str) -> AsyncIterator["Bulk"]:
+        """A call of many small requests, which wait where a call of its own would be refused.
+
+        Raises QuotaExceeded, as for any call.
+        """
+        self._quotas.enter(caller)
+        try:
+            yield Bulk(self, caller)
+        finally:
+            self._quotas.leave(caller, 0)
+
+    @asynccontextmanager
+    async def part(self, caller: str, tokens: int) -> AsyncIterator[Place]:
+        """A place for a part of a call that is counted already. Waits for the caller's tokens, and for the queue."""
+        await self._quotas.wait_for_tokens(caller)
+        place = await self._patiently_granted(caller, tokens)
+        try:
+            yield place
+        finally:
+            self._leave(place)
+            self._quotas.charge(caller, place.used)
+
+    async def _patiently_granted(self, caller: str, tokens: int) -> Place:
+        while True:
+            with suppress(Overloaded):
+                return await self._granted(self._join(self._caller(caller), tokens, None))
+            await self._next_departure()
+
+    async def _granted(self, place: Place) -> Place:
+        try:
+            await place.granted
+        except BaseException:
+            self._leave(place)
+            raise
+        return place
+
+    async def _next_departure(self) -> None:
+        departure = asyncio.get_running_loop().create_future()
+        self._departures.append(departure)
+        await departure
+
+    def _tell_departure(self) -> None:
+        departures, self._departures = self._departures, []
+        for departure in departures:
+            if not departure.done():
+                departure.set_result(None)
 
     def _join(self, caller: _Caller, tokens: int, patience_s: float | None) -> Place:
         place = Place(caller, tokens, asyncio.get_running_loop().create_future())
@@ -139,6 +189,7 @@ class Admission:
             self._leave_queue(place)
         self._forget_idle(place.caller)
         self._fill_places()
+        self._tell_departure()
 
     def _finish(self, place: Place, granted_s: float) -> None:
         caller, now_s = place.caller, self._clock()
@@ -221,6 +272,22 @@ class Admission:
         wait_s = self._wait_s(self.queued)
         shortest = RETRY_AFTER_S if wait_s is None else min(max(wait_s, SHORTEST_RETRY_S), LONGEST_RETRY_S)
         return shortest * random.uniform(1, 1 + JITTER)
+
+
+class Bulk:
+    """The places of one call with many parts. One part waits at a time, so that such a call doesn't fill the queue."""
+
+    def __init__(self, admission: Admission, caller: str) -> None:
+        self._admission = admission
+        self._caller = caller
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def place(self, tokens: int) -> AsyncIterator[Place]:
+        async with AsyncExitStack() as held:
+            async with self._turn:
+                place = await held.enter_async_context(self._admission.part(self._caller, tokens))
+            yield place
 
 
 def _queue_by_weight(caller: _Caller) -> float:

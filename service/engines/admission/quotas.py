@@ -1,5 +1,6 @@
 """What each caller has used of its own limits, over all models."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -56,6 +57,17 @@ class Quotas:
         use.tokens_left -= tokens
         self._forget_if_idle(caller, use)
 
+    def charge(self, caller: str, tokens: int) -> None:
+        """What a part of a call under way has cost."""
+        self._use(caller).tokens_left -= tokens
+
+    async def wait_for_tokens(self, caller: str) -> None:
+        """Until the caller has some left."""
+        limit = self.share(caller).tokens_per_minute
+        # Tokens come with time alone: there is no event to wait for.
+        while limit is not None and (use := self._use(caller)).tokens_left <= 0:  # noqa: ASYNC110
+            await asyncio.sleep(_refill_s(use, limit))
+
     def _check(self, share: Share, use: _Use) -> None:
         if share.concurrent_calls is not None and use.calls >= share.concurrent_calls:
             raise QuotaExceeded(
@@ -67,7 +79,7 @@ class Quotas:
             raise QuotaExceeded(
                 f"The caller has used up its {share.tokens_per_minute} tokens a minute.",
                 metadata={"limit": "tokens_per_minute", "value": str(share.tokens_per_minute)},
-                retry_after_s=(1 - use.tokens_left) * MINUTE_S / share.tokens_per_minute,
+                retry_after_s=_refill_s(use, share.tokens_per_minute),
             )
 
     def _use(self, caller: str) -> _Use:
@@ -82,3 +94,8 @@ class Quotas:
         """Callers may be named by metadata: there is no end to them."""
         if use.calls == 0 and self.share(caller).tokens_per_minute is None:
             del self._uses[caller]
+
+
+def _refill_s(use: _Use, tokens_per_minute: int) -> float:
+    """How long until there is a token again."""
+    return (1 - use.tokens_left) * MINUTE_S / tokens_per_minute

@@ -58,8 +58,8 @@ DEFAULT_TARGET = "127.0.0.1:50051"
 REQUEST_ID_KEY = "x-request-id"
 AUTHORIZATION_KEY = "authorization"
 
-# Less than what a server reads of one stream by default, so that a message hardly ever waits to be sent. When a call
-# ends while one does, gRPC's client loses the status and says INTERNAL, "Internal error from Core".
+# Less than what a server reads of one stream by default, so that a message seldom waits to be sent. When a call ends
+# while one is on its way, gRPC's client loses the status and says INTERNAL, "Internal error from Core".
 UNANSWERED_ITEMS = 256
 
 SERVICE_CONFIG = {
@@ -209,7 +209,8 @@ class Client:
         """A result for each item, as they are ready. Wrong items have an error as their outcome.
 
         `items` are taken as fast as the server takes them, which it stops to do while results aren't read. Read it as
-        `stream_chat`. A failure of `items` is raised as it is.
+        `stream_chat`. A failure of `items` is raised as it is. Where the server ends a stream in the middle, gRPC may
+        say INTERNAL in place of its reason; items without a result may be sent again in any case.
         """
         call_options = self._call_options(timeout_s, request_id)
         return _results(lambda: self._inference.StreamEmbeddings(**call_options), options, items)

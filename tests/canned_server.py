@@ -20,14 +20,15 @@ from service import errors
 from service.api.chat import ChatCompletionResponse
 from service.api.completion import CompletionResponse
 from service.api.content import TextDelta
-from service.api.embeddings import Embedding, EmbeddingsResponse
+from service.api.embeddings import Embedding, EmbeddingEncoding, EmbeddingResult, EmbeddingsResponse
 from service.api.events import Complete, Event, Progress, Start
 from service.api.messages import CompletionMessage, StopReason
 from service.api.models import Model, ModelLimits, ModelType
 from service.api.usage import Timings, Usage
+from service.api.vectors import pack
 from service.wire.chat import chat_chunk_to_proto, chat_request_from_proto, chat_response_to_proto
 from service.wire.completion import completion_chunk_to_proto, completion_response_to_proto
-from service.wire.embeddings import embeddings_response_to_proto
+from service.wire.embeddings import answer_from_result, embeddings_response_to_proto
 from service.wire.models import model_to_proto
 from service.wire.status import status_from_error
 
@@ -41,7 +42,7 @@ LLM = Model(
     provider_resource_id="Smol-1B",
     provider_id="vllm",
     model_type=ModelType.LLM,
-    limits=ModelLimits(context_length=2048),
+    limits=ModelLimits(context_length=2048, max_request_bytes=2**20),
 )
 EMBEDDER = Model(
     identifier="mini",
@@ -144,6 +145,19 @@ class CannedInference(inference_service_pb2_grpc.InferenceServiceServicer):
         return embeddings_response_to_proto(
             EmbeddingsResponse(embeddings, USAGE, TIMINGS, request.model_id, request_id)
         )
+
+    def StreamEmbeddings(self, messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
+        self._server.take(next(messages).options, context)
+        context.send_initial_metadata(())
+        for message in messages:
+            self._server.requests.append(message.item)
+            yield answer_from_result(self._bulk_result(message.item), "the-id")
+
+    def _bulk_result(self, item: Any) -> EmbeddingResult:
+        if item.content.text == "wrong":
+            return EmbeddingResult(item.id, errors.InvalidField("item.content.text", "It is wrong."))
+        packed = pack(VECTOR, EmbeddingEncoding.FLOAT32)
+        return EmbeddingResult(item.id, Embedding((), packed.data, False, 4, 4))
 
 
 class CannedModels(model_service_pb2_grpc.ModelServiceServicer):

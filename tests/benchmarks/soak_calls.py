@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +11,10 @@ from typing import Any
 import grpc
 from jsonschema import Draft202012Validator
 
-from inferwire.v1 import embeddings_pb2, inference_service_pb2_grpc
 from service.api.chat import ChatCompletionRequest
 from service.api.completion import CompletionRequest
 from service.api.content import TextContentItem
-from service.api.embeddings import EmbeddingsRequest
+from service.api.embeddings import Embedding, EmbeddingItem, EmbeddingOptions, EmbeddingsRequest
 from service.api.events import Complete, Event, Start
 from service.api.messages import StopReason, UserMessage
 from service.api.response_format import ConstraintOutcome, JsonSchemaResponseFormat, RegexResponseFormat
@@ -37,7 +36,6 @@ OK = "OK"
 # The checks of schemas and grammars have a queue of their own, which a busy machine may fill.
 NO_TIME_TO_CHECK = Overloaded.reason
 
-IN_BULK = "embeddings in bulk"
 WORDS = ("river", "stone", "music", "winter", "garden", "light", "paper", "horse", "market", "bridge")
 WEATHER_QUESTION, PLACE_QUESTION = "What is the weather in Paris?", "Which city is the Louvre in?"
 TOOL = "get_weather"
@@ -202,20 +200,15 @@ async def embed(sender: Sender) -> None:
 
 async def embed_in_bulk(sender: Sender) -> None:
     texts = [sender.text() for _ in range(sender.chance.randint(1, 64))]
-    stub = inference_service_pb2_grpc.InferenceServiceStub(sender.channel)
-    call = stub.StreamEmbeddings(bulk_of(texts), timeout=TIMEOUT_S)
-    try:
-        results = [result async for result in call]
-    except grpc.aio.AioRpcError as failure:
-        raise error_from_rpc(failure) or failure from failure
-    answered = {result.id for result in results if result.WhichOneof("result") == "embedding"}
+    bulk = sender.client.stream_embed(EmbeddingOptions(model_id=EMBEDDER), numbered(texts), timeout_s=TIMEOUT_S)
+    results = [result async for result in bulk]
+    answered = {result.id for result in results if isinstance(result.outcome, Embedding)}
     demand_that(len(answered) == len(results) == len(texts), f"{len(answered)} vectors for {len(texts)} texts")
 
 
-def bulk_of(texts: Sequence[str]) -> Iterator[embeddings_pb2.StreamEmbeddingsRequest]:
-    yield embeddings_pb2.StreamEmbeddingsRequest(options={"model_id": EMBEDDER})
+async def numbered(texts: Sequence[str]) -> AsyncIterator[EmbeddingItem]:
     for number, text in enumerate(texts):
-        yield embeddings_pb2.StreamEmbeddingsRequest(item={"id": str(number), "content": {"text": text}})
+        yield EmbeddingItem(id=str(number), content=TextContentItem(text=text))
 
 
 async def preflight(sender: Sender) -> None:
@@ -275,14 +268,6 @@ async def bytes_that_are_no_message(sender: Sender) -> None:
         raise error_from_rpc(failure) or failure from failure
 
 
-async def kinds_served(channel: grpc.aio.Channel) -> Sequence[Kind]:
-    """All but bulk embeddings, where they are not served."""
-    stub = inference_service_pb2_grpc.InferenceServiceStub(channel)
-    # Without a message: while gRPC's client sends one it takes the end of a call for an error of its own, INTERNAL.
-    served = await stub.StreamEmbeddings(iter(()), timeout=TIMEOUT_S).code() is not grpc.StatusCode.UNIMPLEMENTED
-    return [kind for kind in KINDS if served or kind.name != IN_BULK]
-
-
 def refused(name: str, reason: str, send: Send) -> Kind:
     """Wrong, and told so for this reason and no other."""
     return Kind(f"refused: {name}", send, frozenset({reason}), weight=1)
@@ -296,7 +281,7 @@ KINDS: Sequence[Kind] = (
     Kind("JSON schema", structured, frozenset({OK, NO_TIME_TO_CHECK})),
     Kind("tool call", tool_call, frozenset({OK, NO_TIME_TO_CHECK})),
     Kind("embeddings", embed, weight=4),
-    Kind(IN_BULK, embed_in_bulk),
+    Kind("embeddings in bulk", embed_in_bulk),
     Kind("preflight", preflight),
     Kind("models", models),
     Kind("cancelled", cancelled, weight=4),

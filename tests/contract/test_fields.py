@@ -33,8 +33,6 @@ READ_BY_THE_SERVICER = {
     "ListModelsResponse",
     "RegisterModelRequest",
     "RegisterModelResponse",
-    "StreamEmbeddingsItem",
-    "StreamEmbeddingsOptions",
     "StreamEmbeddingsRequest",
     "StreamEmbeddingsResponse",
     "UnregisterModelRequest",

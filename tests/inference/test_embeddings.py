@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from service.api.content import ImageContentItem, ImageUrl, TextContentItem
 from service.api.embeddings import EmbeddingEncoding, EmbeddingsRequest, EmbeddingTaskType, TextTruncation
+from service.api.vectors import PackedVector, unpack
 from service.engines.registry import Registry
 from service.engines.scripted import CONTEXT_LENGTH, DIMENSION, ScriptedEmbeddingEngine
 from service.errors import (
     ContextLengthExceeded,
     EngineFailed,
-    FeatureNotImplemented,
     InvalidField,
     ModelNotFound,
     ModelNotReady,
@@ -178,7 +179,6 @@ async def test_a_matryoshka_model_gives_shorter_vectors_of_length_one(
         (asked(*"abcde"), InvalidField, "contents"),
         (asked(output_dimension=DIMENSION + 1), InvalidField, "output_dimension"),
         (asked(task_type=QUERY), UnsupportedByModel, "task_type"),
-        (asked(encoding=EmbeddingEncoding.FLOAT16), FeatureNotImplemented, "encoding"),
         (asked("x" * (CONTEXT_LENGTH + 1)), ContextLengthExceeded, "contents[0].text"),
     ],
 )
@@ -190,6 +190,16 @@ async def test_what_cannot_be_honoured_is_refused_with_its_field(
         await Embeddings(Registry([engine])).embed(request_, call)
     assert [violation.field for violation in refused.value.violations] == [field]
     assert engine.embedded == []
+
+
+@pytest.mark.parametrize("encoding", EmbeddingEncoding)
+async def test_packed_vectors_stand_for_the_same(embedder: Embedder, call: Call, encoding: EmbeddingEncoding) -> None:
+    embeddings = Embeddings(Registry([await embedder()]))
+    [plain] = (await embeddings.embed(asked(), call)).embeddings
+    [packed] = (await embeddings.embed(asked(encoding=encoding), call)).embeddings
+    assert (packed.values, plain.packed, plain.scale) == ((), b"", 0)
+    vector = unpack(PackedVector(packed.packed, packed.scale), encoding, DIMENSION)
+    assert np.dot(vector, plain.values) / np.linalg.norm(vector) > (0.75 if encoding == "binary" else 0.9999)
 
 
 async def test_vectors_of_another_model_cannot_be_cut(embedder: Embedder, call: Call) -> None:

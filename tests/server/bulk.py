@@ -13,7 +13,10 @@ VECTOR = (0.5, -0.5) * 1000
 
 
 class PatientEngine(ScriptedEmbeddingEngine):
-    """Embeds when it is let to, always to the same vector. Counts the texts that it holds, and keeps the lengths of those that it has begun."""
+    """Embeds when it is let to, always to the same vector.
+
+    Counts the texts that it holds, and keeps the lengths of those that it has begun.
+    """
 
     def __init__(self, *, let: bool = False) -> None:
         super().__init__(EMBEDDER, LIMITS)

@@ -124,8 +124,6 @@ CASES = [
     Case("Embeddings", ask("Embeddings", model_id=LLM), Code.FAILED_PRECONDITION, "WRONG_MODEL_TYPE"),
     bad("ChatCompletion", "INVALID_FIELD", "tools[1].tool_name", tools=[TOOL, TOOL]),
     bad("StreamChatCompletion", "INVALID_FIELD", "tool_config.choice", tool_config={"choice": "TOOL_CHOICE_REQUIRED"}),
-    later("Embeddings", "encoding", encoding=1),
-    later("StreamEmbeddings", options={"model_id": EMBEDDER}),
     Case("Preflight", request("Preflight"), Code.INVALID_ARGUMENT, "INVALID_FIELD", [""]),
     later("RegisterModel", model_id="x"),
     later("UnregisterModel", model_id="x"),

@@ -24,7 +24,7 @@ Code = grpc.StatusCode
 SEARCH, ADMIN = "search-token-0123456789", "admin-token-0123456789"
 FILED, NEXT = "filed-token-0123456789", "next-token-0123456789"
 OTHER = "other"
-NOT_IN_THIS_BUILD = {"StreamEmbeddings", "RegisterModel", "UnregisterModel"}
+NOT_IN_THIS_BUILD = {"RegisterModel", "UnregisterModel"}
 OF_A_MODEL: dict[str, dict[str, Any]] = {
     **{name: fields for name, fields in REQUESTS.items() if "model_id" in fields},
     "Preflight": {"completion": REQUESTS["Completion"]},

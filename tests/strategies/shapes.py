@@ -25,6 +25,8 @@ from service.api.content import (
 from service.api.embeddings import (
     Embedding,
     EmbeddingEncoding,
+    EmbeddingItem,
+    EmbeddingOptions,
     EmbeddingsRequest,
     EmbeddingsResponse,
     EmbeddingTaskType,
@@ -350,6 +352,15 @@ embeddings_requests = st.builds(
     task_type=maybe(st.sampled_from(EmbeddingTaskType)),
     encoding=maybe(st.sampled_from(EmbeddingEncoding)),
 )
+embedding_options = st.builds(
+    EmbeddingOptions,
+    model_id=words,
+    text_truncation=maybe(st.sampled_from(TextTruncation)),
+    output_dimension=maybe(st.integers(1, INT32_MAX)),
+    task_type=maybe(st.sampled_from(EmbeddingTaskType)),
+    encoding=maybe(st.sampled_from(EmbeddingEncoding)),
+)
+embedding_items = st.builds(EmbeddingItem, id=words, content=items)
 embeddings = st.builds(
     Embedding,
     values=some(float32()),
@@ -357,6 +368,7 @@ embeddings = st.builds(
     truncated=st.booleans(),
     original_tokens=counts,
     used_tokens=counts,
+    scale=float32(),
 )
 embeddings_responses = st.builds(
     EmbeddingsResponse, embeddings=some(embeddings), usage=usages, timings=timings, model_id=texts, request_id=texts

@@ -25,6 +25,8 @@ SHAPES = {
     "content": shapes.contents,
     "delta": shapes.deltas,
     "embedding": shapes.embeddings,
+    "embedding_item": shapes.embedding_items,
+    "embedding_options": shapes.embedding_options,
     "embeddings_request": shapes.embeddings_requests,
     "embeddings_response": shapes.embeddings_responses,
     "image": shapes.images,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.engines.admission import Admission, Bounds, Quotas, Share
+from service.engines.admission import Admission, Bounds, Bulk, Quotas, Share
 from service.errors import DeadlineExceeded, InferwireError, Overloaded, QuotaExceeded
 
 WIDE = Bounds(running_requests=2, running_tokens=1000, queued_requests=10, queued_tokens=1000)
@@ -332,3 +332,65 @@ async def test_nothing_is_ever_lost_or_exceeded(steps: list[tuple[str, int, str]
             assert admission.queued <= WIDE.queued_requests
             assert admission.queued == sum(len(c.waiting) for c in admission._callers.values())
             assert admission.running > 0 or admission.queued == 0, "a place is free and somebody waits"
+
+
+class TestBulk:
+    """A call of many parts, which wait where calls of their own would be refused."""
+
+    async def test_one_part_waits_at_a_time(self) -> None:
+        work = Work(Bounds(running_requests=2, running_tokens=1000, queued_requests=10, queued_tokens=1000))
+        async with work.admission.bulk("a") as bulk:
+            tasks = [asyncio.create_task(hold(bulk)) for _ in range(10)]
+            await settle()
+            assert (work.admission.running, work.admission.queued) == (2, 1)
+            await cancel_all(tasks)
+            assert (work.admission.running, work.admission.queued) == (0, 0)
+
+    async def test_a_full_queue_is_waited_for(self) -> None:
+        work = Work(Bounds(running_requests=1, running_tokens=1000, queued_requests=0, queued_tokens=0))
+        await work.ask("b")
+        async with work.admission.bulk("a") as bulk:
+            tasks = [asyncio.create_task(hold(bulk))]
+            await settle()
+            assert work.admission.running == 1
+            await work.end("b")
+            assert (work.admission.running, work.failed) == (1, {})
+            await cancel_all(tasks)
+            assert work.admission.running == 0
+
+    async def test_it_is_one_call_of_its_caller(self) -> None:
+        work = Work(shares={"a": Share(concurrent_calls=1)})
+        async with work.admission.bulk("a") as bulk:
+            tasks = [asyncio.create_task(hold(bulk)) for _ in range(2)]
+            await settle()
+            assert work.admission.running == 2
+            with pytest.raises(QuotaExceeded):
+                async with work.admission.bulk("a"):
+                    pass
+            await cancel_all(tasks)
+        async with work.admission.bulk("a"):
+            pass
+
+    async def test_it_waits_for_the_tokens_of_its_caller(self) -> None:
+        work = Work(shares={"a": Share(tokens_per_minute=6000)})
+        async with work.admission.bulk("a") as bulk:
+            async with bulk.place(6010) as place:
+                place.used = 6010
+            waiting = asyncio.create_task(hold(bulk))
+            await settle()
+            assert work.admission.running == 0
+            work.clock.now_s += 1
+            await asyncio.sleep(0.2)
+            assert work.admission.running == 1
+            await cancel_all([waiting])
+
+
+async def hold(bulk: Bulk) -> None:
+    async with bulk.place(10):
+        await asyncio.Event().wait()
+
+
+async def cancel_all(tasks: list["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

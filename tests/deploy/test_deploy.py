@@ -234,7 +234,10 @@ REFUSED = {
     "a secret": ({"config": {"identities": [{"name": "shop", "token": "t"}]}}, "token"),
     "an address": ({"config": {"server": {"address": "0.0.0.0:1"}}}, "address"),
     "no encryption": ({"transport": {"allowInsecure": False}}, "Nothing encrypts"),
-    "scaling by metrics that aren't there": ({"autoscaling": {"by": "keda"}}, "without metrics.enabled"),
+    "scaling by metrics that aren't there": (
+        {"metrics": {"enabled": False}, "autoscaling": {"by": "keda"}},
+        "without metrics.enabled",
+    ),
     "two models on a group of machines": ({"multiNode": {"enabled": True}}, "the one model of the group"),
 }
 

@@ -46,6 +46,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- $config := deepCopy .Values.config -}}
 {{- $server := dict "address" (printf "0.0.0.0:%v" .Values.ports.grpc) "health_address" (printf "0.0.0.0:%v" .Values.ports.health) -}}
 {{- $config = merge (dict "server" $server) $config -}}
+{{- if .Values.metrics.enabled -}}
+{{- $metrics := dict "address" (printf "0.0.0.0:%v" .Values.metrics.port) -}}
+{{- $config = merge (dict "metrics" $metrics) $config -}}
+{{- end -}}
 {{- if .Values.transport.tlsSecret -}}
 {{- $tls := dict "certificate" "/etc/inferwire/tls/tls.crt" "key" "/etc/inferwire/tls/tls.key" -}}
 {{- if .Values.transport.clientCertificates -}}

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
+from unittest.mock import Mock
 
 import pytest
 
@@ -60,6 +61,16 @@ async def test_all_go_on_in_the_same_moment_and_again_in_the_next(running: ExitS
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.sleep(0)
         assert all(task.done() for task in waiting)
+
+
+async def test_the_process_wakes_up_once_for_all(running: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    timer = Mock(wraps=asyncio.get_running_loop().call_later)
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", timer)
+    many = pace(running, 64)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(64):
+            group.create_task(many.wait())
+    assert timer.call_count == 1
 
 
 async def test_who_gives_up_leaves_the_others_to_go_on(running: ExitStack) -> None:

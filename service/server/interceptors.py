@@ -265,6 +265,9 @@ def _defects_logged(call: Call) -> Iterator[None]:
         raise
     except (InferwireError, grpc.aio.AbortError):
         raise
+    except grpc.aio.InternalError:
+        # What gRPC can't send, nobody waits for: it has ended the call, and is about to say so.
+        raise asyncio.CancelledError from None
     except Exception:
         logger.exception("A call failed for an unknown reason", extra={"method": call.method})
         raise InternalError("The server failed. The request id finds the reason in its log.") from None

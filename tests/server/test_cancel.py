@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -37,6 +37,25 @@ async def test_a_call_that_is_cancelled_before_its_first_token_frees_the_engine(
         under_way.cancel()
         await until(lambda: engine.running == 0)
         assert await ended(under_way) is grpc.StatusCode.CANCELLED
+
+
+async def test_what_grpc_can_not_send_any_more_is_no_defect(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may notice that a client is gone by failing to send, before it cancels the call."""
+    caplog.set_level("INFO")
+    engine = language()
+
+    async def gone(request: Any) -> AsyncIterator[Any]:
+        raise grpc.aio.InternalError("Failed to send")
+        yield
+
+    monkeypatch.setattr(engine, "generate", gone)
+    async with running(engine) as served:
+        under_way = served.call("StreamCompletion", ask("StreamCompletion"))
+        await until(lambda: "CANCELLED" in [vars(record).get("code") for record in caplog.records])
+        under_way.cancel()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.parametrize("method", STREAMS)

@@ -31,6 +31,7 @@ Code = grpc.StatusCode
 PICTURE = {"items": {"items": [{"image": {"url": "https://example.com/cat.png"}}]}}
 TOOL = {"tool_name": {"custom": "t"}}
 UNKNOWN_FIELD = b"\xfa\x7f\x01x"  # number 2047, one byte
+LARGE_FIELD = b"\xfa\x7f\xa8\x46" + b"x" * 9000
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def later(method: str, *fields: str, **changed: Any) -> Case:
 CASES = [
     *(raw(method, b"\xff", "MALFORMED_MESSAGE") for method in REQUESTS),
     *(raw(method, UNKNOWN_FIELD, "UNKNOWN_FIELD") for method in REQUESTS),
-    *(raw(method, b"\xfa\x7f\xf8\x1f" + b"x" * 5000, "MESSAGE_TOO_LARGE") for method in REQUESTS),
+    *(raw(method, LARGE_FIELD, "MESSAGE_TOO_LARGE") for method in REQUESTS),
     bad("ChatCompletion", "MESSAGE_TOO_LARGE", "messages", messages=[{}] * 1001),
     bad("Embeddings", "MESSAGE_TOO_LARGE", "contents", contents=[{}] * 1001),
     raw("GetModel", b"\x0a\x02\xc3\x28", "MALFORMED_MESSAGE"),  # model_id, and no UTF-8
@@ -125,6 +126,7 @@ CASES = [
     bad("ChatCompletion", "INVALID_FIELD", "tools[1].tool_name", tools=[TOOL, TOOL]),
     bad("StreamChatCompletion", "INVALID_FIELD", "tool_config.choice", tool_config={"choice": "TOOL_CHOICE_REQUIRED"}),
     Case("Preflight", request("Preflight"), Code.INVALID_ARGUMENT, "INVALID_FIELD", [""]),
+    Case("StreamEmbeddings", request("StreamEmbeddings"), Code.INVALID_ARGUMENT, "INVALID_FIELD", [""]),
     later("RegisterModel", model_id="x"),
     later("UnregisterModel", model_id="x"),
     Case("Drain", request("Drain", budget={"seconds": -1}), Code.INVALID_ARGUMENT, "INVALID_FIELD", ["budget"]),

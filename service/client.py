@@ -18,7 +18,14 @@ from typing import Any, Self, TypeAlias, TypedDict, TypeVar
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from inferwire.v1 import embeddings_pb2, inference_service_pb2_grpc, model_service_pb2_grpc, models_pb2
+from inferwire.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
+    embeddings_pb2,
+    inference_service_pb2_grpc,
+    model_service_pb2_grpc,
+    models_pb2,
+)
 from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
 from service.api.completion import CompletionRequest, CompletionResponse
 from service.api.embeddings import (
@@ -29,6 +36,7 @@ from service.api.embeddings import (
     EmbeddingsResponse,
 )
 from service.api.events import Event
+from service.api.load import ServerLoad
 from service.api.models import Model
 from service.api.preflight import PreflightReport
 from service.wire.chat import chat_chunk_from_proto, chat_request_to_proto, chat_response_from_proto
@@ -44,6 +52,7 @@ from service.wire.embeddings import (
     embeddings_request_to_proto,
     embeddings_response_from_proto,
 )
+from service.wire.load import server_load_from_proto
 from service.wire.models import model_from_proto
 from service.wire.preflight import preflight_report_from_proto, preflight_request_to_proto
 from service.wire.status import error_from_rpc
@@ -139,6 +148,7 @@ class Client:
         self._channel = channel or _open_channel(target, tls)
         self._inference = inference_service_pb2_grpc.InferenceServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._admin = admin_service_pb2_grpc.AdminServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
     @classmethod
@@ -236,6 +246,11 @@ class Client:
         message = models_pb2.GetModelRequest(model_id=model_id)
         call = self._models.GetModel(message, **self._call_options(timeout_s, request_id))
         return model_from_proto((await _answer(call)).model)
+
+    async def load(self, *, timeout_s: float | None = None, request_id: str | None = None) -> ServerLoad:
+        """How busy the server is; for operators."""
+        call = self._admin.GetLoad(admin_service_pb2.GetLoadRequest(), **self._call_options(timeout_s, request_id))
+        return server_load_from_proto(await _answer(call))
 
     async def is_serving(
         self, service: str = "", *, timeout_s: float | None = None, request_id: str | None = None

@@ -9,7 +9,7 @@ from service.engines.admission import Admission, Bounds, Quotas
 from service.engines.base import Capacity, EmbeddingEngine, Engine, LanguageEngine
 from service.errors import EngineFailed, InferwireError, ModelNotFound, ModelNotReady, PermissionDenied, WrongModelType
 from service.settings import AdmissionSettings, ModelSettings
-from service.telemetry.calls import Call
+from service.telemetry.calls import Call, TokenTally
 
 RETRY_S = 5.0
 
@@ -31,6 +31,7 @@ class Registry:
         self._settings = {model.id: model.admission for model in models}
         self._quotas = quotas or Quotas()
         self._admissions: dict[str, Admission] = {}
+        self._tallies = {identifier: TokenTally() for identifier in self._engines}
 
     def models(self, call: Call) -> Sequence[Model]:
         """Those that the caller may use."""
@@ -55,13 +56,21 @@ class Registry:
         return known
 
     def loads(self) -> Sequence[ModelLoad]:
-        """How busy the models are that are loaded."""
-        return [self._load(engine) for engine in self._engines.values() if engine.ready]
+        """How busy the models are."""
+        return [self._load(engine) for engine in self._engines.values()]
 
     def _load(self, engine: Engine) -> ModelLoad:
-        admission = self.admission(engine)
+        admission = self.admission(engine) if engine.ready else None
+        tally = self._tallies[engine.identifier]
         return ModelLoad(
-            engine.identifier, admission.running, admission.queued, engine.cache_usage, admission.queued_tokens
+            model_id=engine.identifier,
+            running_requests=admission.running if admission else 0,
+            waiting_requests=admission.queued if admission else 0,
+            cache_usage=engine.cache_usage if admission else 0.0,
+            waiting_tokens=admission.queued_tokens if admission else 0,
+            state=_described(engine).state,
+            prompt_tokens_total=tally.prompt,
+            generated_tokens_total=tally.generated,
         )
 
     def _find(self, model_id: str, call: Call) -> Engine:
@@ -78,7 +87,7 @@ class Registry:
                 f"There is no model {model_id!r}. This server has: {', '.join(known) or 'none'}.",
                 metadata={"known_models": ",".join(known)},
             ) from None
-        call.model = model_id
+        call.model, call.tally = model_id, self._tallies[model_id]
         return engine
 
     def _ready(self, model_id: str, model_type: ModelType, call: Call) -> Engine:

@@ -142,6 +142,6 @@ class BulkStream:
         tokens = len(text.token_ids)
         async with self._places.place(tokens) as place:
             place.used = tokens
-            self._call.prompt_tokens += tokens
+            self._call.count_prompt(tokens)
             self._call.neutralized_spans += text.neutralized_spans
             return await self._embedder.embed(uuid.uuid4().hex, text)

@@ -29,7 +29,8 @@ class Embeddings:
         inputs = await asyncio.to_thread(_read_all, embedder, request.contents)
         tokens = sum(len(i.token_ids) for i in inputs)
         async with admission.place(call.identity, tokens, call.remaining_s()) as place:
-            call.prompt_tokens = place.used = tokens
+            place.used = tokens
+            call.count_prompt(tokens)
             call.neutralized_spans = sum(i.neutralized_spans for i in inputs)
             queued_s = call.elapsed_s()
             embeddings = await _embed_all(embedder, inputs)

@@ -113,7 +113,7 @@ class AnswerInProgress:
         tokenizer = engine.renderer.tokenizer
         self._aligner = LogprobAligner(tokenizer.token_bytes if plan.show_control_tokens else tokenizer.visible_bytes)
         self._logprobs: list[TokenLogProbs] = []
-        call.prompt_tokens = len(plan.prompt.token_ids)
+        call.count_prompt(len(plan.prompt.token_ids))
         call.neutralized_spans = plan.prompt.neutralized_spans
 
     def take(self, step: GenerationStep) -> Iterator[Event]:

@@ -1,16 +1,15 @@
 """AdminService."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from google.protobuf.duration_pb2 import Duration
 
 from inferwire.v1 import admin_service_pb2, admin_service_pb2_grpc
-from service.api.load import ModelLoad
+from service.api.load import ServerLoad
 from service.errors import InvalidField
 from service.rpc.context import Context
 from service.wire.fields import maybe
-from service.wire.load import model_load_to_proto
+from service.wire.load import server_load_to_proto
 from service.wire.usage import check_span, seconds_from_proto
 
 
@@ -18,14 +17,11 @@ class Operations(Protocol):
     """What the process around the calls can do; server.operations does it."""
 
     @property
-    def draining(self) -> bool: ...
-
-    @property
     def in_flight(self) -> int: ...
 
     def drain(self, window_s: float | None, budget_s: float | None) -> None: ...
 
-    def loads(self) -> Sequence[ModelLoad]: ...
+    def load(self) -> ServerLoad: ...
 
 
 class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
@@ -40,11 +36,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     async def GetLoad(
         self, request: admin_service_pb2.GetLoadRequest, context: Context
     ) -> admin_service_pb2.GetLoadResponse:
-        return admin_service_pb2.GetLoadResponse(
-            models=map(model_load_to_proto, self._operations.loads()),
-            in_flight_calls=self._operations.in_flight,
-            draining=self._operations.draining,
-        )
+        return server_load_to_proto(self._operations.load())
 
 
 def _seconds(request: admin_service_pb2.DrainRequest, field: str) -> float | None:

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics, start_
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from service.api.models import ModelState
 from service.engines.base import Engine
 from service.engines.registry import Registry
 from service.server.drain import Drain
@@ -32,7 +33,7 @@ class StateCollector(Collector):
         yield from self._loads()
 
     def _loads(self) -> Iterator[Metric]:
-        loads = self._registry.loads()
+        loads = [load for load in self._registry.loads() if load.state is ModelState.READY]
         shown: dict[tuple[str, str], Callable[..., float]] = {
             ("running_requests", "Requests that the engine works on."): lambda load: load.running_requests,
             ("queued_requests", "Requests that wait for the engine."): lambda load: load.waiting_requests,

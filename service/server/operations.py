@@ -1,8 +1,6 @@
 """What operators and balancers may ask of the process: see rpc.admin."""
 
-from collections.abc import Sequence
-
-from service.api.load import ModelLoad
+from service.api.load import ServerLoad
 from service.engines.registry import Registry
 from service.server.drain import Drain
 from service.server.interceptors import InFlight
@@ -17,10 +15,6 @@ class Operations:
         self._registry = registry
 
     @property
-    def draining(self) -> bool:
-        return self._drain.asked
-
-    @property
     def in_flight(self) -> int:
         """Calls under way, the one that asks left out."""
         return self._in_flight.count - 1
@@ -28,5 +22,5 @@ class Operations:
     def drain(self, window_s: float | None, budget_s: float | None) -> None:
         self._drain.begin(window_s, budget_s)
 
-    def loads(self) -> Sequence[ModelLoad]:
-        return self._registry.loads()
+    def load(self) -> ServerLoad:
+        return ServerLoad(self._registry.loads(), self.in_flight, self._drain.asked)

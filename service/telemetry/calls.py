@@ -34,6 +34,14 @@ REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 @dataclass(slots=True)
+class TokenTally:
+    """The tokens of all calls of one model so far."""
+
+    prompt: int = 0
+    generated: int = 0
+
+
+@dataclass(slots=True)
 class Call:
     """One call. The counts grow while it runs, so that every exit can report them."""
 
@@ -55,6 +63,8 @@ class Call:
     """Places where the caller's text spells a control token, and is read as text."""
     model: str = ""
     """The one that is asked, once it is known to exist and to be the caller's to use."""
+    tally: TokenTally = field(default_factory=TokenTally)
+    """That model's, which counts along."""
     queued_s: float | None = None
     """From arrival to a place in the engine."""
     first_token_s: float | None = None
@@ -73,8 +83,14 @@ class Call:
         attributes = {"call_id": call_id, "tool_name": tool_name, "metadata": json.dumps(metadata, ensure_ascii=False)}
         get_current_span().add_event("tool_response", attributes)
 
+    def count_prompt(self, tokens: int) -> None:
+        """Tokens that the engine is given."""
+        self.prompt_tokens += tokens
+        self.tally.prompt += tokens
+
     def count_completion(self, tokens: int) -> None:
         self.completion_tokens += tokens
+        self.tally.generated += tokens
 
     def may_use(self, model_id: str) -> bool:
         """Whether the caller may know of a model, and use it."""

@@ -25,7 +25,6 @@ READ_BY_THE_SERVICER = {
     "DrainRequest",
     "DrainResponse",
     "GetLoadRequest",
-    "GetLoadResponse",
     "GetModelRequest",
     "GetModelResponse",
     "ItemError",

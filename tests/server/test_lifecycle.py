@@ -224,6 +224,38 @@ async def test_the_load_is_what_runs_and_what_waits() -> None:
             each.cancel()
 
 
+async def load_of(served: Running) -> Any:
+    """That of its first model."""
+    [load] = await served.answers("GetLoad", request("GetLoad"))
+    return load.models[0]
+
+
+async def test_tokens_are_told_as_they_come_and_those_of_all_calls_together() -> None:
+    async with running(language(Reply("abcdef", step_s=0.02))) as served:
+        stream = served.call("StreamCompletion", ask("StreamCompletion"))
+        seen = [(await load_of(served)).generated_tokens_total async for _ in stream]
+        assert 0 < seen[1] < seen[-1]
+        once = await load_of(served)
+        assert once.prompt_tokens_total > 0
+        await served.answers("Completion", ask("Completion"))
+        twice = await load_of(served)
+        assert twice.generated_tokens_total == 2 * once.generated_tokens_total
+        assert twice.prompt_tokens_total == 2 * once.prompt_tokens_total
+        assert twice.state == models_pb2.MODEL_STATE_READY
+
+
+async def test_what_preflight_reads_is_no_work_of_the_engine() -> None:
+    async with running(language()) as served:
+        await served.answers("Preflight", ask("Preflight"))
+        assert (await load_of(served)).prompt_tokens_total == 0
+
+
+async def test_a_model_that_loads_is_told_too_and_has_no_load() -> None:
+    async with running(SlowToLoad(), wait=False) as served:
+        model = await load_of(served)
+        assert (model.state, model.running_requests) == (models_pb2.MODEL_STATE_LOADING, 0)
+
+
 async def test_a_server_that_takes_no_calls_any_longer_still_says_that_it_lives(tmp_path: Path) -> None:
     probes = f"unix:{tmp_path}/probes"
     engine = language(Reply("abc", step_s=60))

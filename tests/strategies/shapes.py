@@ -33,7 +33,7 @@ from service.api.embeddings import (
     TextTruncation,
 )
 from service.api.events import Complete, Progress, Start
-from service.api.load import ModelLoad
+from service.api.load import ModelLoad, ServerLoad
 from service.api.messages import (
     CompletionMessage,
     StopReason,
@@ -253,7 +253,11 @@ model_loads = st.builds(
     waiting_requests=counts,
     cache_usage=st.floats(0, 1),
     waiting_tokens=st.integers(0, INT64_MAX),
+    state=st.sampled_from(ModelState),
+    prompt_tokens_total=st.integers(0, INT64_MAX),
+    generated_tokens_total=st.integers(0, INT64_MAX),
 )
+server_loads = st.builds(ServerLoad, models=some(model_loads), in_flight_calls=counts, draining=st.booleans())
 usages = st.builds(
     Usage, prompt_tokens=counts, cached_tokens=counts, completion_tokens=counts, neutralized_spans=counts
 )

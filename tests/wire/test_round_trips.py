@@ -43,6 +43,7 @@ SHAPES = {
     "response_format": shapes.response_formats,
     "sampling_params": shapes.sampling_params,
     "seconds": shapes.spans_s,
+    "server_load": shapes.server_loads,
     "timings": shapes.timings,
     "tool_call": shapes.tool_calls,
     "tool_call_delta": shapes.tool_call_deltas,

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from inferwire.v1 import models_pb2 as inferwire_dot_v1_dot_models__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n inferwire/v1/admin_service.proto\x12\x0cinferwire.v1\x1a\x1egoogle/protobuf/duration.proto\"\x9a\x01\n\x0c\x44rainRequest\x12\x39\n\x11withdrawal_window\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x88\x01\x01\x12.\n\x06\x62udget\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationH\x01\x88\x01\x01\x42\x14\n\x12_withdrawal_windowB\t\n\x07_budget\"(\n\rDrainResponse\x12\x17\n\x0fin_flight_calls\x18\x01 \x01(\x05\"\x10\n\x0eGetLoadRequest\"e\n\x0fGetLoadResponse\x12\'\n\x06models\x18\x01 \x03(\x0b\x32\x17.inferwire.v1.ModelLoad\x12\x17\n\x0fin_flight_calls\x18\x02 \x01(\x05\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\"~\n\tModelLoad\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x18\n\x10running_requests\x18\x02 \x01(\x05\x12\x18\n\x10waiting_requests\x18\x03 \x01(\x05\x12\x13\n\x0b\x63\x61\x63he_usage\x18\x04 \x01(\x01\x12\x16\n\x0ewaiting_tokens\x18\x05 \x01(\x03\x32\xa2\x01\n\x0c\x41\x64minService\x12\x45\n\x05\x44rain\x12\x1a.inferwire.v1.DrainRequest\x1a\x1b.inferwire.v1.DrainResponse\"\x03\x90\x02\x02\x12K\n\x07GetLoad\x12\x1c.inferwire.v1.GetLoadRequest\x1a\x1d.inferwire.v1.GetLoadResponse\"\x03\x90\x02\x01\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n inferwire/v1/admin_service.proto\x12\x0cinferwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19inferwire/v1/models.proto\"\x9a\x01\n\x0c\x44rainRequest\x12\x39\n\x11withdrawal_window\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x88\x01\x01\x12.\n\x06\x62udget\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationH\x01\x88\x01\x01\x42\x14\n\x12_withdrawal_windowB\t\n\x07_budget\"(\n\rDrainResponse\x12\x17\n\x0fin_flight_calls\x18\x01 \x01(\x05\"\x10\n\x0eGetLoadRequest\"e\n\x0fGetLoadResponse\x12\'\n\x06models\x18\x01 \x03(\x0b\x32\x17.inferwire.v1.ModelLoad\x12\x17\n\x0fin_flight_calls\x18\x02 \x01(\x05\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\"\xe4\x01\n\tModelLoad\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x18\n\x10running_requests\x18\x02 \x01(\x05\x12\x18\n\x10waiting_requests\x18\x03 \x01(\x05\x12\x13\n\x0b\x63\x61\x63he_usage\x18\x04 \x01(\x01\x12\x16\n\x0ewaiting_tokens\x18\x05 \x01(\x03\x12\'\n\x05state\x18\x06 \x01(\x0e\x32\x18.inferwire.v1.ModelState\x12\x1b\n\x13prompt_tokens_total\x18\x07 \x01(\x03\x12\x1e\n\x16generated_tokens_total\x18\x08 \x01(\x03\x32\xa2\x01\n\x0c\x41\x64minService\x12\x45\n\x05\x44rain\x12\x1a.inferwire.v1.DrainRequest\x1a\x1b.inferwire.v1.DrainResponse\"\x03\x90\x02\x02\x12K\n\x07GetLoad\x12\x1c.inferwire.v1.GetLoadRequest\x1a\x1d.inferwire.v1.GetLoadResponse\"\x03\x90\x02\x01\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,16 +38,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADMINSERVICE'].methods_by_name['Drain']._serialized_options = b'\220\002\002'
   _globals['_ADMINSERVICE'].methods_by_name['GetLoad']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['GetLoad']._serialized_options = b'\220\002\001'
-  _globals['_DRAINREQUEST']._serialized_start=83
-  _globals['_DRAINREQUEST']._serialized_end=237
-  _globals['_DRAINRESPONSE']._serialized_start=239
-  _globals['_DRAINRESPONSE']._serialized_end=279
-  _globals['_GETLOADREQUEST']._serialized_start=281
-  _globals['_GETLOADREQUEST']._serialized_end=297
-  _globals['_GETLOADRESPONSE']._serialized_start=299
-  _globals['_GETLOADRESPONSE']._serialized_end=400
-  _globals['_MODELLOAD']._serialized_start=402
-  _globals['_MODELLOAD']._serialized_end=528
-  _globals['_ADMINSERVICE']._serialized_start=531
-  _globals['_ADMINSERVICE']._serialized_end=693
+  _globals['_DRAINREQUEST']._serialized_start=110
+  _globals['_DRAINREQUEST']._serialized_end=264
+  _globals['_DRAINRESPONSE']._serialized_start=266
+  _globals['_DRAINRESPONSE']._serialized_end=306
+  _globals['_GETLOADREQUEST']._serialized_start=308
+  _globals['_GETLOADREQUEST']._serialized_end=324
+  _globals['_GETLOADRESPONSE']._serialized_start=326
+  _globals['_GETLOADRESPONSE']._serialized_end=427
+  _globals['_MODELLOAD']._serialized_start=430
+  _globals['_MODELLOAD']._serialized_end=658
+  _globals['_ADMINSERVICE']._serialized_start=661
+  _globals['_ADMINSERVICE']._serialized_end=823
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from inferwire.v1 import models_pb2 as _models_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -110,7 +111,7 @@ class GetLoadResponse(_message.Message):
     """Whether the server is draining."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelLoad]:
-        """The load of each model."""
+        """The load of each model, in the order of the server's configuration; also of those that load or have failed."""
 
     def __init__(
         self,
@@ -138,6 +139,9 @@ class ModelLoad(_message.Message):
     WAITING_REQUESTS_FIELD_NUMBER: _builtins.int
     CACHE_USAGE_FIELD_NUMBER: _builtins.int
     WAITING_TOKENS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_TOTAL_FIELD_NUMBER: _builtins.int
+    GENERATED_TOKENS_TOTAL_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """The model's identifier."""
     running_requests: _builtins.int
@@ -148,6 +152,17 @@ class ModelLoad(_message.Message):
     """The share of the engine's cache memory in use, 0 to 1."""
     waiting_tokens: _builtins.int
     """Prompt tokens of waiting requests."""
+    state: _models_pb2.ModelState.ValueType
+    """Whether the model takes calls."""
+    prompt_tokens_total: _builtins.int
+    """Tokens of prompts and of embedded texts that the engine was given since the server started, those that its cache
+    spared it included. The difference of two answers tells how fast; less than before means that the server has started
+    anew.
+    """
+    generated_tokens_total: _builtins.int
+    """Tokens generated since the server started, counted as they come; those of an answer that isn't streamed, once it is
+    whole. Otherwise as `prompt_tokens_total`.
+    """
     def __init__(
         self,
         *,
@@ -156,10 +171,13 @@ class ModelLoad(_message.Message):
         waiting_requests: _builtins.int = ...,
         cache_usage: _builtins.float = ...,
         waiting_tokens: _builtins.int = ...,
+        state: _models_pb2.ModelState.ValueType = ...,
+        prompt_tokens_total: _builtins.int = ...,
+        generated_tokens_total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_usage", b"cache_usage", "model_id", b"model_id", "running_requests", b"running_requests", "waiting_requests", b"waiting_requests", "waiting_tokens", b"waiting_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_usage", b"cache_usage", "generated_tokens_total", b"generated_tokens_total", "model_id", b"model_id", "prompt_tokens_total", b"prompt_tokens_total", "running_requests", b"running_requests", "state", b"state", "waiting_requests", b"waiting_requests", "waiting_tokens", b"waiting_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

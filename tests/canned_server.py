@@ -8,27 +8,29 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from inferwire.v1 import inference_service_pb2_grpc, model_service_pb2_grpc, models_pb2
+from inferwire.v1 import admin_service_pb2_grpc, inference_service_pb2_grpc, model_service_pb2_grpc, models_pb2
 from service import errors
 from service.api.chat import ChatCompletionResponse
 from service.api.completion import CompletionResponse
 from service.api.content import TextDelta
 from service.api.embeddings import Embedding, EmbeddingEncoding, EmbeddingResult, EmbeddingsResponse
 from service.api.events import Complete, Event, Progress, Start
+from service.api.load import ModelLoad, ServerLoad
 from service.api.messages import CompletionMessage, StopReason
-from service.api.models import Model, ModelLimits, ModelType
+from service.api.models import Model, ModelLimits, ModelState, ModelType
 from service.api.usage import Timings, Usage
 from service.api.vectors import pack
 from service.wire.chat import chat_chunk_to_proto, chat_request_from_proto, chat_response_to_proto
 from service.wire.completion import completion_chunk_to_proto, completion_response_to_proto
 from service.wire.embeddings import answer_from_result, embeddings_response_to_proto
+from service.wire.load import server_load_to_proto
 from service.wire.models import model_to_proto
 from service.wire.status import status_from_error
 
@@ -37,6 +39,7 @@ TIMINGS = Timings(queued_s=0.001, time_to_first_token_s=0.25, total_s=0.5)
 TEXTS = ("Paris", " is", " it.")
 ANSWER = "".join(TEXTS)
 VECTOR = (0.5, -0.25, 1.0)
+LOAD = ServerLoad((ModelLoad("smol", 2, 1, 0.25, 1500, ModelState.READY, 0, 0),), 3, False)
 LLM = Model(
     identifier="smol",
     provider_resource_id="Smol-1B",
@@ -75,6 +78,8 @@ class CannedServer:
     metadata: list[dict[str, Any]] = field(default_factory=list)
     streaming: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    load: ServerLoad = LOAD
+    """What is told first; each further answer has a thousand tokens more."""
     refuses_times: int = 0
     refusal: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
 
@@ -172,12 +177,27 @@ class CannedModels(model_service_pb2_grpc.ModelServiceServicer):
         return models_pb2.GetModelResponse(model=model_to_proto(LLM))
 
 
+class CannedAdmin(admin_service_pb2_grpc.AdminServiceServicer):
+    def __init__(self, server: CannedServer) -> None:
+        self._server = server
+
+    def GetLoad(self, request: Any, context: grpc.ServicerContext) -> Message:
+        told = self._server.load
+        self._server.load = replace(told, models=[_busier(model) for model in told.models])
+        return server_load_to_proto(told)
+
+
+def _busier(load: ModelLoad) -> ModelLoad:
+    return replace(load, generated_tokens_total=load.generated_tokens_total + 1000)
+
+
 @contextmanager
 def running_canned_server(credentials: grpc.ServerCredentials | None = None) -> Iterator[CannedServer]:
     canned = CannedServer()
     server = grpc.server(ThreadPoolExecutor(max_workers=8))
     inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(CannedInference(canned), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(CannedModels(canned), server)
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(CannedAdmin(canned), server)
     health_servicer = health.HealthServicer()
     health_servicer.set("inferwire.v1.AdminService", health_pb2.HealthCheckResponse.NOT_SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)

@@ -12,6 +12,7 @@ COMMANDS = {
     "complete": "Let a language model continue a text.",
     "embed": "Turn texts into vectors.",
     "models": "List the models of a server.",
+    "top": "Watch the load of a server.",
     "bench": "Compare Inferwire with the engine called directly.",
 }
 

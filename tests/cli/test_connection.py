@@ -13,7 +13,7 @@ from tests.cli.conftest import Inferwire
 from tests.credentials import Authority
 
 TOKEN = "s3cret-0123456789"
-COMMANDS = [["chat", "-m", "x"], ["complete", "x"], ["embed", "x"], ["models"]]
+COMMANDS = [["chat", "-m", "x"], ["complete", "x"], ["embed", "x"], ["models"], ["top", "--once", "--interval", "0.1"]]
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 
 

@@ -246,7 +246,7 @@ async def test_tokens_are_told_as_they_come_and_those_of_all_calls_together() ->
 
 async def test_what_preflight_reads_is_no_work_of_the_engine() -> None:
     async with running(language()) as served:
-        await served.answers("Preflight", ask("Preflight"))
+        await served.answers("Preflight", request("Preflight", chat=ask("ChatCompletion")))
         assert (await load_of(served)).prompt_tokens_total == 0
 
 

@@ -50,6 +50,7 @@ REQUIRED_ENUMS = {
     "CompletionResponse.stop_reason",
     "Model.model_type",
     "Model.state",
+    "ModelLoad.state",
     "ToolCallDelta.parse_status",
 }
 

@@ -19,12 +19,13 @@ from inferwire.v1 import admin_service_pb2_grpc, inference_service_pb2_grpc, mod
 from service import errors
 from service.api.chat import ChatCompletionResponse
 from service.api.completion import CompletionResponse
-from service.api.content import TextDelta
+from service.api.content import TextDelta, ToolCallDelta, ToolCallParseStatus
 from service.api.embeddings import Embedding, EmbeddingEncoding, EmbeddingResult, EmbeddingsResponse
 from service.api.events import Complete, Event, Progress, Start
 from service.api.load import ModelLoad, ServerLoad
 from service.api.messages import CompletionMessage, StopReason
 from service.api.models import Model, ModelLimits, ModelState, ModelType
+from service.api.tools import ToolCall, ToolCallVerdict
 from service.api.usage import Timings, Usage
 from service.api.vectors import pack
 from service.wire.chat import chat_chunk_to_proto, chat_request_from_proto, chat_response_to_proto
@@ -98,6 +99,11 @@ class CannedServer:
 
     def events(self, request: Any, context: grpc.ServicerContext) -> Iterator[Event]:
         yield Start(0, request.model_id, self.take(request, context))
+        if wants_a_call(request):
+            verdict = ToolCallVerdict.TRUNCATED if request.model_id == "truncates" else ToolCallVerdict.COMPLETE
+            yield from calls(request.tools[0].tool_name.custom, verdict)
+            yield Complete(4, StopReason.END_OF_MESSAGE, USAGE, TIMINGS, ())
+            return
         for number, text in enumerate(TEXTS, start=1):
             yield Progress(number, TextDelta(text))
         if request.model_id == "endless":
@@ -115,6 +121,28 @@ class CannedServer:
             yield Progress(number, TextDelta("…"))
             number += 1
         self.cancelled.set()
+
+
+def wants_a_call(request: Any) -> bool:
+    """Until a tool has answered; of the model `insists`, always."""
+    if not getattr(request, "tools", None):
+        return False
+    return request.model_id == "insists" or request.messages[-1].WhichOneof("message") != "tool"
+
+
+def calls(tool_name: str, verdict: ToolCallVerdict) -> Iterator[Event]:
+    """The events of one call, which is written in two pieces."""
+    arguments = '{"city": "Paris"}'
+    whole = ToolCall(call_id="call-1", tool_name=tool_name, arguments_json=arguments, verdict=verdict)
+    status = ToolCallParseStatus.SUCCEEDED
+    if verdict is not ToolCallVerdict.COMPLETE:
+        status = ToolCallParseStatus.FAILED
+        told = {"arguments_json": "", "problem": "It ends too early.", "raw_text": '{"name": "get_w'}
+        whole = whole.model_copy(update=told)
+    yield Progress(1, TextDelta("Let me see."))
+    yield Progress(2, ToolCallDelta(None, ToolCallParseStatus.STARTED, 0, "call-1"))
+    yield Progress(3, ToolCallDelta(arguments, ToolCallParseStatus.IN_PROGRESS, 0, "call-1"))
+    yield Progress(4, ToolCallDelta(whole, status, 0, "call-1"))
 
 
 class CannedInference(inference_service_pb2_grpc.InferenceServiceServicer):

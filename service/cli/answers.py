@@ -1,34 +1,67 @@
-"""Prints an answer while it is generated."""
+"""Prints an answer while it is generated: its text on standard output, all else on standard error."""
 
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass, field
 
 import rich_click as click
 
-from service.api.content import TextDelta
+from service.api.content import TextDelta, ToolCallDelta
 from service.api.events import Complete, Event, Progress
+from service.api.messages import CompletionMessage, StopReason
 from service.api.response_format import ConstraintOutcome
+from service.api.tools import ToolCall, ToolCallVerdict
+from service.cli.waiting import waiting
 
 
-async def print_answer(events: AsyncGenerator[Event, None], show_usage: bool) -> str:
-    """Prints the text as it comes and returns it. Stopped early, it cancels the call."""
-    text = ""
-    async with aclosing(events):
+@dataclass(slots=True)
+class Answer:
+    """What a model has said."""
+
+    text: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
+    stop_reason: StopReason = StopReason.END_OF_TURN
+
+    def message(self) -> CompletionMessage:
+        return CompletionMessage(content=self.text, stop_reason=self.stop_reason, tool_calls=tuple(self.calls))
+
+
+async def print_answer(events: AsyncGenerator[Event, None], show_usage: bool) -> Answer:
+    """Prints text as it comes and calls when they are whole. Stopped early, it cancels the call."""
+    answer = Answer()
+    async with waiting("Waiting for the first token") as over, aclosing(events):
         async for event in events:
+            over()
             match event:
                 case Progress(delta=TextDelta(text=new)):
-                    text += new
+                    answer.text += new
                     sys.stdout.write(new)
                     sys.stdout.flush()
+                case Progress(delta=ToolCallDelta(tool_call=ToolCall() as call)):
+                    if answer.text and not answer.calls:
+                        click.echo()
+                    answer.calls.append(call)
+                    _print_call(call)
                 case Complete():
-                    sys.stdout.write("\n")
+                    answer.stop_reason = event.stop_reason
+                    if not answer.calls:
+                        click.echo()
                     _print_end(event, show_usage)
-    return text
+    return answer
+
+
+def _print_call(call: ToolCall) -> None:
+    complete = call.verdict is ToolCallVerdict.COMPLETE
+    name = click.style(call.tool_name or "?", bold=True)
+    verdict = click.style(call.verdict or "", fg="green" if complete else "red")
+    click.echo(f"call {name} {call.arguments_json} {verdict}", err=True)
+    if not complete:
+        click.secho(f"  {call.problem}", err=True)
+        click.secho(f"  {call.raw_text}", dim=True, err=True)
 
 
 def _print_end(end: Complete, show_usage: bool) -> None:
-    """Apart from the answer, on standard error."""
     if end.constraint_outcome not in (None, ConstraintOutcome.SATISFIED):
         click.secho(
             f"The answer is {end.constraint_outcome}: it doesn't have the shape asked for.", fg="yellow", err=True

@@ -18,6 +18,7 @@ from service.cli.embed_file.output import WRITERS, MissingLibrary
 from service.cli.embed_file.run import embed_file, journal_of
 from service.cli.failures import failures_shown
 from service.cli.options import chosen_model, model_option
+from service.cli.waiting import waiting
 
 # A server takes a limited number of texts in one call, and a reader of the output wants the first lines soon.
 TEXTS_PER_CALL = 256
@@ -88,7 +89,9 @@ async def _print_embeddings(
         for batch in _batches(texts):
             contents = tuple(TextContentItem(text=text) for text in batch)
             request = EmbeddingsRequest(model_id=model_id, contents=contents, text_truncation=truncate)
-            for embedding in (await client.embed(request)).embeddings:
+            async with waiting(f"Embedding, {index} done"):
+                embeddings = (await client.embed(request)).embeddings
+            for embedding in embeddings:
                 values = list(embedding.values)
                 click.echo(json.dumps({"index": index, "dimension": len(values), "values": values}))
                 index += 1

@@ -14,6 +14,7 @@ COMMANDS = {
     "models": "List the models of a server.",
     "top": "Watch the load of a server.",
     "bench": "Compare Inferwire with the engine called directly.",
+    "completion": "Print what completes commands in a shell.",
 }
 
 

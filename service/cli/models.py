@@ -11,6 +11,7 @@ from rich.table import Table
 from service.api.models import Model
 from service.cli.connection import Connection, connection_options
 from service.cli.failures import failures_shown
+from service.cli.waiting import waiting
 
 
 @click.command()
@@ -27,7 +28,7 @@ def models(connection: Connection, as_json: bool) -> None:
 
 
 async def _list_models(connection: Connection) -> tuple[Model, ...]:
-    async with await connection.open() as client:
+    async with await connection.open() as client, waiting("Waiting for the server"):
         return await client.models()
 
 

@@ -12,6 +12,7 @@ import rich_click as click
 from service.api.models import Model, ModelType
 from service.api.response_format import JsonSchemaResponseFormat
 from service.api.sampling import GreedySamplingStrategy, SamplingParams, SamplingStrategy, TopPSamplingStrategy
+from service.cli.waiting import waiting
 from service.client import Client
 
 Command = Callable[..., Any]
@@ -84,7 +85,8 @@ async def chosen_model(client: Client, model_id: str | None, model_type: ModelTy
     """The given model, else the first one of the right type that the server lists."""
     if model_id is not None:
         return model_id
-    models: tuple[Model, ...] = await client.models()
+    async with waiting("Waiting for the server"):
+        models: tuple[Model, ...] = await client.models()
     for model in models:
         if model.model_type is model_type:
             return model.identifier

@@ -1,12 +1,14 @@
 """A command on a terminal of its own, as a person runs it."""
 
+import fcntl
 import os
 import pty
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from tests.serving import wait_until
@@ -38,17 +40,24 @@ class Terminal:
         self.shown = self.shown.partition(text)[2]
 
 
-@contextmanager
-def on_a_terminal(*arguments: str, **environment: str) -> Iterator[tuple[Terminal, "subprocess.Popen[bytes]"]]:
+def on_a_terminal(
+    *arguments: str, **environment: str
+) -> AbstractContextManager[tuple[Terminal, "subprocess.Popen[bytes]"]]:
     """Runs `inferwire` with these arguments."""
+    return terminal_of(sys.executable, "-m", "service", *arguments, **environment)
+
+
+@contextmanager
+def terminal_of(*command: str, **environment: str) -> Iterator[tuple[Terminal, "subprocess.Popen[bytes]"]]:
     outside, inside = pty.openpty()
     terminal = Terminal(outside)
     process = subprocess.Popen(
-        [sys.executable, "-m", "service", *arguments],
+        command,
         stdin=inside,
         stdout=inside,
         stderr=inside,
         start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # shells want it to be their own
         env={**os.environ, "TERM": "xterm", "COLUMNS": COLUMNS, **environment},
     )
     os.close(inside)

@@ -35,6 +35,7 @@ from service.wire.load import server_load_to_proto
 from service.wire.models import model_to_proto
 from service.wire.status import status_from_error
 
+LONGEST_S = 30
 USAGE = Usage(prompt_tokens=7, cached_tokens=2, completion_tokens=3, neutralized_spans=1)
 TIMINGS = Timings(queued_s=0.001, time_to_first_token_s=0.25, total_s=0.5)
 TEXTS = ("Paris", " is", " it.")
@@ -78,6 +79,7 @@ class CannedServer:
     requests: list[Message] = field(default_factory=list)
     metadata: list[dict[str, Any]] = field(default_factory=list)
     streaming: threading.Event = field(default_factory=threading.Event)
+    may_answer: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
     load: ServerLoad = LOAD
     """What is told first; each further answer has a thousand tokens more."""
@@ -88,6 +90,8 @@ class CannedServer:
         """Records a call, and fails it if its model id says so."""
         self.requests.append(request)
         self.metadata.append(dict(context.invocation_metadata()))
+        if request.model_id == "late":
+            self.may_answer.wait(LONGEST_S)
         if self.refuses_times:
             self.refuses_times -= 1
             context.abort(self.refusal, "not now")

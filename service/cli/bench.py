@@ -21,6 +21,7 @@ from service.demo_models import default_cache_dir, prepare_embedding_model, prep
 CONTENDERS = list(dict.fromkeys(name for kind in KINDS for name in kind.contenders))
 QUICK_CONTENDERS = ("raw", "inferwire")
 WORKLOADS = [workload.name for kind in KINDS for workload in kind.workloads]
+PREPARING = "prepare the models"
 LEGEND = (
     f"Medians. ± is half of the spread between rounds, (x) a multiple of {REFERENCE}, which has the same settings.\n"
     "TTFT is the time to the first token, a gap the time between two messages of a stream."
@@ -83,8 +84,9 @@ def bench(**values: Any) -> None:
     if options.png and options.target:
         raise click.UsageError("--png draws ratios to the raw engine, which doesn't run with --target.")
     with tempfile.TemporaryDirectory(prefix="inferwire-bench-") as folder, _progress() as progress:
+        task = progress.add_task(PREPARING, total=None)
         runs = list(_runs_at(options.target, options) if options.target else _runs_here(options, Path(folder)))
-        task = progress.add_task("", total=sum(run.steps for run, _ in runs))
+        progress.update(task, description="", total=sum(run.steps for run, _ in runs))
         outcomes = asyncio.run(_all(runs, _teller(progress, task)))
     _print(outcomes)
     if options.png:

@@ -1,5 +1,6 @@
 """One run over an input file, from where the last one was interrupted."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from service.cli.embed_file.journal import Journal, Row
 from service.cli.embed_file.lines import InputFile, InputLine, examine, read_lines
 from service.cli.embed_file.output import write_whole, writer
 from service.cli.options import chosen_model
+from service.cli.waiting import waiting
 from service.client import Client
 
 # What a message holds besides the text.
@@ -39,14 +41,17 @@ async def embed_file(
     source: Path, output: Path, connection: Connection, model: str | None, truncate: TextTruncation
 ) -> Outcome:
     """Raises JournalInUse, JournalOfAnother and MissingLibrary, and whatever ends the call."""
-    write, file = writer(output), examine(source)
+    write = writer(output)
+    async with waiting(f"Reading {source}"):
+        file = await asyncio.to_thread(examine, source)
     async with await connection.open() as client:
         model_id = await chosen_model(client, model, ModelType.EMBEDDING)
         subject = {"input_sha256": file.sha256, "model": model_id, "truncate": truncate.value}
         with Journal(journal_of(output), subject, file.lines) as journal:
             options = EmbeddingOptions(model_id=model_id, text_truncation=truncate, encoding=EmbeddingEncoding.FLOAT32)
             await _Run(client, file, journal).answer_all(options)
-            write_whole(write, journal.in_order(), output)
+            async with waiting(f"Writing {output}"):
+                await asyncio.to_thread(write_whole, write, journal.in_order(), output)
             journal.path.unlink()
             return Outcome(journal.rows, journal.errors)
 

@@ -8,6 +8,7 @@ import rich_click as click
 COMMANDS = {
     "demo": "Serve the two bundled models.",
     "serve": "Serve models.",
+    "doctor": "Check whether a server would start.",
     "chat": "Talk to a language model.",
     "complete": "Let a language model continue a text.",
     "embed": "Turn texts into vectors.",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.api.models import ModelType
-from service.cli.serve import model_entry
+from service.cli.server_options import model_entry
 from service.server.start_errors import AddressInUse
 from tests.cli.conftest import Inferwire, StartedServer
 

@@ -43,15 +43,15 @@ def _report(asked: AskedSettings) -> Report:
         about_settings: Iterable[Finding] = _settings(asked, settings)
     except click.UsageError as error:
         settings, areas = Settings.model_construct(), WITHOUT_SETTINGS
-        about_settings = [problem("settings", error.message, "Correct the file, the flag or the variable.")]
+        about_settings = [problem("read", error.message, "Correct the file, the flag or the variable.")]
     return {"settings": list(about_settings), **{area: list(CHECKS[area](settings)) for area in areas}}
 
 
 def _settings(asked: AskedSettings, settings: Settings) -> Iterator[Finding]:
     if settings.models:
         ids = ", ".join(model.id for model in settings.models)
-        yield ok("settings", f"from {asked.config or 'flags and the environment'}, for {ids}")
+        yield ok("read", f"from {asked.config or 'flags and the environment'}, for {ids}")
     elif asked.config:
-        yield problem("settings", f"{asked.config} names no models", NO_MODELS)
+        yield problem("models", f"{asked.config} names no models", NO_MODELS)
     else:
-        yield warning("settings", "no models are named, so that none is looked at", NO_MODELS)
+        yield warning("models", "none is named, so that none is looked at", NO_MODELS)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+from click import get_current_context
 
 from service.api.models import ModelType
 from service.cli.setting_flags import given_flags, setting_flags, setting_leaves, settings_or_usage_error
@@ -66,7 +67,7 @@ def server_options(command: Command) -> Command:
     ) -> Any:
         # Their values are read from the context, which knows which of them were given.
         own = given.keys() - {leaf.parameter for leaf in setting_leaves()}
-        flags = given_flags(click.get_current_context())
+        flags = given_flags(get_current_context())
         if llms or embedding_models:
             flags["models"] = [
                 *(model_entry(text, ModelType.LLM) for text in llms),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
@@ -75,10 +76,8 @@ def _names(certificate: x509.Certificate) -> Finding:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return problem(
-            "certificate names", "none (SAN), so that no client will accept it", "Have one issued with names."
-        )
-    return ok("certificate names", ", ".join(str(name.value) for name in names))
+        return problem("names", "none (SAN): no client will accept the certificate", "Have one issued with names.")
+    return ok("names", ", ".join(str(name.value) for name in names))
 
 
 def _for_servers(certificate: x509.Certificate) -> bool:
@@ -91,7 +90,7 @@ def _for_servers(certificate: x509.Certificate) -> bool:
 
 def _out_of_order(chain: Sequence[x509.Certificate]) -> str | None:
     """The first whose issuer is not the one behind it."""
-    for certificate, issuer in zip(chain, chain[1:], strict=False):
+    for certificate, issuer in pairwise(chain):
         try:
             certificate.verify_directly_issued_by(issuer)
         except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):

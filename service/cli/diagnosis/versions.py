@@ -40,7 +40,7 @@ def engine_extra() -> str | None:
 
 
 def _python(own: Distribution) -> Finding:
-    version, wanted = platform.python_version(), own.metadata.get("Requires-Python") or ""
+    version, wanted = platform.python_version(), own.metadata["Requires-Python"]
     if not SpecifierSet(wanted).contains(version):
         return problem("python", f"{version}, which is not {wanted}", "Use another Python.")
     return ok("python", f"{version}, {platform.machine()}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from service.api.models import ModelType
-from service.cli.diagnosis.finding import Finding, ok, problem, warning
+from service.cli.diagnosis.finding import Finding, Level, ok, problem, warning
 from service.settings import EngineKind, ModelSettings, Settings
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
@@ -49,9 +49,11 @@ def _check(model: ModelSettings) -> Iterator[Finding]:
     if folder is None:
         yield _not_here(model)
         return
-    yield _config(model, folder)
+    config = _config(model, folder)
+    yield config
     yield from _weights(model, folder)
-    yield from _tokenizer(model, folder)
+    if config.level is not Level.PROBLEM:  # it tells which tokenizer to load
+        yield from _tokenizer(model, folder)
 
 
 def _not_here(model: ModelSettings) -> Finding:

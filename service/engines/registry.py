@@ -1,6 +1,6 @@
 """Which engine serves which model, and who may use it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from service.api.load import ModelLoad
@@ -58,6 +58,10 @@ class Registry:
     def loads(self) -> Sequence[ModelLoad]:
         """How busy the models are."""
         return [self._load(engine) for engine in self._engines.values()]
+
+    def admissions(self) -> Mapping[str, Admission]:
+        """Those of the models that are loaded, by their identifiers."""
+        return {engine.identifier: self.admission(engine) for engine in self._engines.values() if engine.ready}
 
     def _load(self, engine: Engine) -> ModelLoad:
         admission = self.admission(engine) if engine.ready else None

@@ -32,7 +32,7 @@ class Embeddings:
             place.used = tokens
             call.count_prompt(tokens)
             call.neutralized_spans = sum(i.neutralized_spans for i in inputs)
-            queued_s = call.elapsed_s()
+            call.queued_s = call.elapsed_s()
             embeddings = await _embed_all(embedder, inputs)
         return EmbeddingsResponse(
             embeddings=embeddings,
@@ -42,7 +42,7 @@ class Embeddings:
                 completion_tokens=0,
                 neutralized_spans=call.neutralized_spans,
             ),
-            timings=Timings(queued_s, None, call.elapsed_s()),
+            timings=Timings(call.queued_s, None, call.elapsed_s()),
             model_id=request.model_id,
             request_id=call.request_id,
         )

@@ -23,7 +23,7 @@ from service.inference.logprobs import LogprobAligner
 from service.inference.planning import GenerationPlan
 from service.inference.reading import AnswerReader
 from service.telemetry.calls import Call
-from service.telemetry.traces import record_texts
+from service.telemetry.traces import describe_request, record_answer, record_prompt
 
 
 async def generate(
@@ -35,6 +35,7 @@ async def generate(
     limit of its own. Closing the generator frees the engine and the place.
     """
     incremental = incremental or plan.first_token_timeout is not None
+    _trace_request(plan, call)
     first_token = FirstToken(plan.first_token_timeout, call)
     with first_token.in_time():
         async with (
@@ -78,6 +79,21 @@ async def _answer(
     # In a thread: it may have to read a long text, and to match a caller's pattern.
     outcome = await asyncio.to_thread(answer.judge, finish) if plan.text_format else None
     yield answer.complete(finish, outcome)
+
+
+def _trace_request(plan: GenerationPlan, call: Call) -> None:
+    sampling = plan.sampling
+    describe_request(
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k or None,
+        presence_penalty=sampling.presence_penalty or None,
+        frequency_penalty=sampling.frequency_penalty or None,
+        seed=sampling.seed,
+    )
+    if call.records_texts:
+        record_prompt(plan.prompt.text)
 
 
 class FirstToken:
@@ -154,7 +170,7 @@ class AnswerInProgress:
         call.constraint_outcome = outcome or ""
         call.tool_verdicts += [tool_call.verdict for tool_call in self._reader.calls if tool_call.verdict]
         if call.records_texts:
-            record_texts(self._plan.prompt.text, self._reader.text)
+            record_answer(self._reader.text, call.stop_reason)
         usage = Usage(call.prompt_tokens, call.cached_tokens, call.completion_tokens, call.neutralized_spans)
         return Complete(
             sequence=self._next(),

@@ -30,7 +30,7 @@ from service.server.start_errors import AddressInUse
 from service.server.tls import server_credentials
 from service.settings import EngineKind, ModelSettings, Settings
 from service.settings.access import Access
-from service.telemetry.metrics import CallMetrics
+from service.telemetry.metrics import CallMetrics, EngineMetrics
 from service.telemetry.traces import send_traces
 
 IMPORT_STEP = "import the engines"
@@ -117,6 +117,7 @@ async def assemble(
         compile_check,
         drain,
         settings.engine,
+        EngineMetrics(metrics, (engine.identifier for engine in engines)),
         metrics=MetricsEndpoint(settings.metrics.address, metrics) if settings.metrics.address else None,
         address=_bind(server, settings.server.address, server_credentials(settings.tls)),
         progress=progress,

@@ -1,6 +1,7 @@
 """The way out: told once, in a hurry when told again."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 
@@ -19,6 +20,7 @@ class Drain:
         self.times = usual
         self._asked = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._asked_s = 0.0
 
     @property
     def asked(self) -> bool:
@@ -28,6 +30,13 @@ class Drain:
     def in_a_hurry(self) -> bool:
         return self._hurry.is_set()
 
+    @property
+    def overdue_s(self) -> float:
+        """Seconds since the last call should have ended; 0 while there is time."""
+        if not self.asked:
+            return 0.0
+        return max(0.0, time.monotonic() - self._asked_s - self.times.window_s - self.times.budget_s)
+
     def begin(self, window_s: float | None = None, budget_s: float | None = None) -> None:
         """None is as usual. Once it has begun, this changes nothing."""
         if self._asked.is_set():
@@ -36,6 +45,7 @@ class Drain:
             self.times.window_s if window_s is None else window_s,
             self.times.budget_s if budget_s is None else budget_s,
         )
+        self._asked_s = time.monotonic()
         self._asked.set()
 
     def begin_or_hurry(self, window_s: float | None = None) -> None:

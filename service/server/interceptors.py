@@ -208,7 +208,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             reason = error.reason if error else ""
             self._metrics.record(call, code.name, reason)
             describe(call, code.name, code.value[0], reason)
-            _log(call, code)
+            _log(call, code, reason)
         await _end(context, call, error)
 
 
@@ -283,18 +283,35 @@ def _draining() -> Draining:
     return Draining("The server is shutting down.", retry_after_s=DRAINING_RETRY_S)
 
 
-def _log(call: Call, code: grpc.StatusCode) -> None:
-    fields = {
+def _log(call: Call, code: grpc.StatusCode, reason: str) -> None:
+    """The one record of a call."""
+    always = {
         "method": call.method,
         "code": code.name,
         "identity": call.identity,
-        "total_s": round(call.elapsed_s(), 4),
+        "model": call.model,
+        "total_s": _rounded(call.elapsed_s()),
         "prompt_tokens": call.prompt_tokens,
         "cached_tokens": call.cached_tokens,
         "completion_tokens": call.completion_tokens,
         "neutralized_spans": call.neutralized_spans,
     }
-    logger.info("Call", extra=fields | ({"tool_metadata": call.tool_metadata} if call.tool_metadata else {}))
+    where_known = {
+        "reason": reason,
+        "queued_s": _rounded(call.queued_s),
+        "first_token_s": _rounded(call.first_token_s),
+        "stop_reason": call.stop_reason,
+        "constraint_outcome": call.constraint_outcome,
+        "tool_verdicts": call.tool_verdicts,
+        "tool_metadata": call.tool_metadata,
+    }
+    logger.info(
+        "Call", extra=always | {name: value for name, value in where_known.items() if value not in ("", None, [])}
+    )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)
 
 
 async def _end(context: Context, call: Call, error: InferwireError | None) -> None:

@@ -23,6 +23,7 @@ from service.server.metrics import MetricsEndpoint
 from service.server.progress import Progress
 from service.server.supervision import Supervisor
 from service.settings import EngineSettings
+from service.telemetry.metrics import EngineMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Lifecycle:
         compile_check: CompileCheck,
         drain: Drain,
         engine_settings: EngineSettings,
+        engine_metrics: EngineMetrics,
         *,
         metrics: MetricsEndpoint | None,
         address: str,
@@ -59,7 +61,9 @@ class Lifecycle:
         self._in_flight = in_flight
         self._compile_check = compile_check
         self._drain = drain
-        self._supervisors = [Supervisor(engine, engine_settings, progress, self._tell_health) for engine in engines]
+        self._supervisors = [
+            Supervisor(engine, engine_settings, engine_metrics, progress, self._tell_health) for engine in engines
+        ]
         self.metrics = metrics
         self.address = address
         self._ready = ready

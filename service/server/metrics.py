@@ -1,17 +1,30 @@
 """What Prometheus scrapes: counts of calls, and how busy the server is at that moment."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service.api.models import ModelState
+from service.engines.admission import Admission
 from service.engines.base import Engine
 from service.engines.registry import Registry
 from service.server.drain import Drain
 from service.server.interceptors import InFlight
 from service.server.start_errors import AddressInUse
+
+LOADS: dict[tuple[str, str], Callable[[Admission], float]] = {
+    ("running_requests", "Requests that the engine works on."): lambda a: a.running,
+    ("running_requests_limit", "The most requests that the engine works on."): lambda a: a.bounds.running_requests,
+    ("queued_requests", "Requests that wait for the engine."): lambda a: a.queued,
+    ("queued_requests_limit", "The most requests that wait; further ones are refused."): lambda a: (
+        a.bounds.queued_requests
+    ),
+    ("queued_tokens", "Tokens of requests that wait for the engine."): lambda a: a.queued_tokens,
+    ("utilization_ratio", "The work as a share of what has a place; above 1 while some waits."): lambda a: (
+        a.utilization
+    ),
+}
 
 
 class StateCollector(Collector):
@@ -26,6 +39,8 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("inferwire_calls_in_flight", "Calls under way.", self._in_flight.count)
         yield GaugeMetricFamily("inferwire_draining", "1 once the server was asked to end.", int(self._drain.asked))
+        overdue = "Seconds since the last call should have ended; 0 while there is time."
+        yield GaugeMetricFamily("inferwire_drain_overdue_seconds", overdue, self._drain.overdue_s)
         up = GaugeMetricFamily("inferwire_engine_up", "1 while the model's engine serves.", labels=["model"])
         for engine in self._engines:
             up.add_metric([engine.identifier], int(engine.ready))
@@ -33,18 +48,18 @@ class StateCollector(Collector):
         yield from self._loads()
 
     def _loads(self) -> Iterator[Metric]:
-        loads = [load for load in self._registry.loads() if load.state is ModelState.READY]
-        shown: dict[tuple[str, str], Callable[..., float]] = {
-            ("running_requests", "Requests that the engine works on."): lambda load: load.running_requests,
-            ("queued_requests", "Requests that wait for the engine."): lambda load: load.waiting_requests,
-            ("queued_tokens", "Tokens of requests that wait for the engine."): lambda load: load.waiting_tokens,
-            ("cache_usage_ratio", "The share of the engine's cache in use."): lambda load: load.cache_usage,
-        }
-        for (name, text), value in shown.items():
-            family = GaugeMetricFamily(f"inferwire_{name}", text, labels=["model"])
-            for load in loads:
-                family.add_metric([load.model_id], value(load))
-            yield family
+        admissions = self._registry.admissions()
+        for (name, text), value in LOADS.items():
+            yield _by_model(name, text, {model: value(admission) for model, admission in admissions.items()})
+        cache = {load.model_id: load.cache_usage for load in self._registry.loads() if load.model_id in admissions}
+        yield _by_model("cache_usage_ratio", "The share of the engine's cache in use.", cache)
+
+
+def _by_model(name: str, text: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"inferwire_{name}", text, labels=["model"])
+    for model, value in values.items():
+        family.add_metric([model], value)
+    return family
 
 
 class EngineCollector(Collector):

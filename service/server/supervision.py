@@ -10,6 +10,7 @@ from service.engines.base import Engine
 from service.errors import EngineFailed
 from service.server.progress import Progress
 from service.settings import EngineFailurePolicy, EngineSettings
+from service.telemetry.metrics import EngineMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +21,16 @@ class Supervisor:
     """Looks after one engine. `changed` is told when the engine has died, and when it is back."""
 
     def __init__(
-        self, engine: Engine, settings: EngineSettings, progress: Progress, changed: Callable[[], Awaitable[None]]
+        self,
+        engine: Engine,
+        settings: EngineSettings,
+        metrics: EngineMetrics,
+        progress: Progress,
+        changed: Callable[[], Awaitable[None]],
     ) -> None:
         self._engine = engine
         self._settings = settings
+        self._metrics = metrics
         self._progress = progress
         self._changed = changed
         self._restarts: deque[float] = deque()
@@ -35,17 +42,20 @@ class Supervisor:
 
     async def keep_alive(self) -> None:
         """Returns when the engine has failed for good."""
-        await self._engine.wait_for_failure()
-        logger.error("The engine of %s died", self._engine.identifier)
-        await self._changed()
+        await self._failure()
         while self._may_restart():
             self._restarts.append(time.monotonic())
             await asyncio.sleep(self._backoff_s())
             if await self._restarted():
                 await self._changed()
-                await self._engine.wait_for_failure()
-                logger.error("The engine of %s died", self._engine.identifier)
-                await self._changed()
+                await self._failure()
+
+    async def _failure(self) -> None:
+        """Returns when everybody knows of it."""
+        await self._engine.wait_for_failure()
+        logger.error("The engine of %s died", self._engine.identifier)
+        self._metrics.record_failure(self._engine.identifier)
+        await self._changed()
 
     def _may_restart(self) -> bool:
         oldest = time.monotonic() - self._settings.restart_period_s

@@ -136,9 +136,10 @@ def current_call() -> Call:
     return call
 
 
-def current_request_id() -> str | None:
+def current_ids() -> tuple[str, str]:
+    """The ids of the request and of its trace, each empty where there is none."""
     call = _current.get()
-    return call.request_id if call else None
+    return (call.request_id, call.trace_id) if call else ("", "")
 
 
 def _trace_ids(metadata: Mapping[str, str]) -> tuple[str, str]:

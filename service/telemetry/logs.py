@@ -1,11 +1,11 @@
-"""The server's own log: one line or one JSON object a record, with the id of the request that it belongs to."""
+"""The server's own log: one line or one JSON object a record, with the ids of its request and of its trace."""
 
 import json
 import logging
 import time
 from typing import IO, Any
 
-from service.telemetry.calls import current_request_id
+from service.telemetry.calls import current_ids
 
 LOGGER = "service"
 # Every record has these, or vLLM adds them to every record.
@@ -14,6 +14,7 @@ STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {
     "message",
     "request_id",
     "taskName",
+    "trace_id",
     "vllm_process_name",
 }
 
@@ -22,16 +23,20 @@ def configure_logs(level: str, json_lines: bool, stream: IO[str]) -> None:
     """Sends what this package logs to `stream`; other libraries keep their own handlers."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter() if json_lines else PlainFormatter())
-    handler.addFilter(_add_request_id)
+    handler.addFilter(_add_ids)
     logger = logging.getLogger(LOGGER)
     logger.handlers = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
 
 
-def _add_request_id(record: logging.LogRecord) -> bool:
-    record.request_id = current_request_id() or ""
+def _add_ids(record: logging.LogRecord) -> bool:
+    record.request_id, record.trace_id = current_ids()
     return True
+
+
+def _ids(record: logging.LogRecord) -> dict[str, str]:
+    return {name: getattr(record, name, "") for name in ("request_id", "trace_id")}
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
@@ -43,7 +48,7 @@ class PlainFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        fields = {"request_id": getattr(record, "request_id", ""), **_extras(record)}
+        fields = _ids(record) | _extras(record)
         pairs = [f"{name}={value}" for name, value in fields.items() if value != ""]
         line = " ".join([when, record.levelname, record.getMessage(), *pairs])
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
@@ -58,7 +63,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            "request_id": getattr(record, "request_id", ""),
+            **_ids(record),
             **_extras(record),
         }
         if record.exc_info:

@@ -1,7 +1,9 @@
-"""What Prometheus is told about calls. Each metric is named here and nowhere else.
+"""What Prometheus is told about calls and failures of engines. Each metric is named here and nowhere else.
 
 Labels hold only what the operator has named, the contract lists, or the server makes up: callers can't add values.
 """
+
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -74,3 +76,17 @@ class CallMetrics:
         if call.completion_tokens > 1:
             rest_s = call.elapsed_s() - call.first_token_s
             self._per_token.labels(call.model).observe(rest_s / (call.completion_tokens - 1))
+
+
+class EngineMetrics:
+    """Counts what happens to engines."""
+
+    def __init__(self, registry: CollectorRegistry, models: Iterable[str]) -> None:
+        text = "Times that the model's engine has died, or has stalled and was ended."
+        self._failures = Counter("inferwire_engine_failures", text, ("model",), registry=registry)
+        # From 0: the first failure is seen as an increase.
+        for model in models:
+            self._failures.labels(model)
+
+    def record_failure(self, model: str) -> None:
+        self._failures.labels(model).inc()

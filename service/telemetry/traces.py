@@ -10,7 +10,7 @@ from opentelemetry.sdk.environment_variables import OTEL_SERVICE_NAME
 from opentelemetry.sdk.resources import SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Status, StatusCode, get_current_span, set_tracer_provider
+from opentelemetry.trace import Status, StatusCode, get_current_span, get_tracer_provider, set_tracer_provider
 
 from service.telemetry.calls import PROPAGATOR, Call
 
@@ -38,8 +38,11 @@ def send_traces(endpoint: str, version: str) -> Callable[[], None]:
 
 
 def trace_headers() -> dict[str, str] | None:
-    """The W3C trace context of the call that is being served; None where nobody records it."""
-    if not get_current_span().is_recording():
+    """The W3C trace context of the call that is being served, for the engine's own spans; None without traces.
+
+    Of a call that isn't sampled, too: told nothing, the engine would begin a trace of its own.
+    """
+    if not isinstance(get_tracer_provider(), TracerProvider):
         return None
     headers: dict[str, str] = {}
     PROPAGATOR.inject(headers)
@@ -66,7 +69,8 @@ def _attributes(call: Call, status: int) -> Iterator[tuple[str, Any]]:
     if not (operation := OPERATIONS.get(method.removeprefix("Stream"))):
         return
     yield from (("gen_ai.operation.name", operation), ("gen_ai.provider.name", PROVIDER))
-    yield from (("gen_ai.request.model", call.model), ("gen_ai.response.id", call.request_id))
+    yield from (("gen_ai.request.model", call.model), ("gen_ai.response.model", call.model))
+    yield "gen_ai.response.id", call.request_id
     yield "gen_ai.usage.input_tokens", call.prompt_tokens
     yield "gen_ai.usage.cache_read.input_tokens", call.cached_tokens
     if operation != "embeddings":
@@ -79,9 +83,25 @@ def _attributes(call: Call, status: int) -> Iterator[tuple[str, Any]]:
         yield "inferwire.tool_verdicts", call.tool_verdicts
 
 
-def record_texts(prompt: str, answer: str) -> None:
-    """Puts what the model read and wrote on the call's span. Only for operators who have asked for it."""
-    texts = {"gen_ai.input.messages": ("user", prompt), "gen_ai.output.messages": ("assistant", answer)}
-    for name, (role, text) in texts.items():
-        message = {"role": role, "parts": [{"type": "text", "content": text}]}
-        get_current_span().set_attribute(name, json.dumps([message], ensure_ascii=False))
+def describe_request(**parameters: float | None) -> None:
+    """Says of the call's span how the answer is sampled, in the words of `gen_ai.request`; None goes without saying."""
+    span = get_current_span()
+    if span.is_recording():
+        span.set_attributes(
+            {f"gen_ai.request.{name}": value for name, value in parameters.items() if value is not None}
+        )
+
+
+def record_prompt(text: str) -> None:
+    """Puts what the model reads on the call's span. Only for operators who have asked for it."""
+    _record("gen_ai.input.messages", "user", text)
+
+
+def record_answer(text: str, stop_reason: str) -> None:
+    """Puts what the model wrote on the call's span. Only for operators who have asked for it."""
+    _record("gen_ai.output.messages", "assistant", text, finish_reason=stop_reason)
+
+
+def _record(name: str, role: str, text: str, **more: str) -> None:
+    message = {"role": role, "parts": [{"type": "text", "content": text}], **more}
+    get_current_span().set_attribute(name, json.dumps([message], ensure_ascii=False))

@@ -31,9 +31,9 @@ CHAT = chat_pb2.ChatCompletionRequest(
 )
 
 
-def call(target: str, trace: str = TRACE) -> None:
+def call(target: str, trace: str = TRACE, flags: str = "01") -> None:
     """A chat and an embedding, in a trace of the caller's."""
-    context = [("traceparent", f"00-{trace}-{SPAN}-01")]
+    context = [("traceparent", f"00-{trace}-{SPAN}-{flags}")]
     with grpc.insecure_channel(target) as channel:
         stub = inference_service_pb2_grpc.InferenceServiceStub(channel)
         stub.ChatCompletion(CHAT, metadata=context)
@@ -80,12 +80,25 @@ def test_the_engine_s_spans_are_below_the_call_s_which_is_below_its_caller_s(
     assert below(spans, ours).attributes["gen_ai.usage.completion_tokens"] == 4
     said = ours.attributes
     assert (said["gen_ai.operation.name"], said["gen_ai.request.model"]) == ("chat", LLM)
+    assert said["gen_ai.request.max_tokens"] == 4
     assert (said["rpc.grpc.status_code"], said["gen_ai.usage.output_tokens"]) == (0, 4)
     assert said["gen_ai.response.finish_reasons"] == ["out_of_tokens"]
     assert embedding.attributes["gen_ai.usage.input_tokens"] > 0
     # Asked for by the settings of this server.
     assert "A secret question" in said["gen_ai.input.messages"]
-    assert "gen_ai.output.messages" in said
+    assert '"finish_reason": "out_of_tokens"' in said["gen_ai.output.messages"]
+
+
+@pytest.mark.real_model
+def test_a_trace_that_its_caller_does_not_sample_has_no_span_of_the_engine_either(
+    real_server: ServerProcess, traces: Receiver
+) -> None:
+    unsampled, sampled = "1" + TRACE[1:], "2" + TRACE[1:]
+    call(real_server.target, unsampled, flags="00")
+    call(real_server.target, sampled)
+    of_trace(traces, sampled, 4)
+    assert unsampled not in {span.trace_id.hex() for span in traces.spans}
+    assert all(span.parent_id for span in traces.named("llm_request"))
 
 
 @pytest.mark.real_model

@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.engines.scripted import Reply, ScriptedLanguageEngine
 from service.server.metrics import EngineCollector
 from service.server.start_errors import AddressInUse
-from service.settings import AdmissionSettings
-from tests.server.serving import EMBEDDER, LIMITS, LLM, Running, embedder, language, request, running
+from service.settings import AdmissionSettings, EngineSettings
+from tests.server.serving import EMBEDDER, LIMITS, LLM, PATIENCE_S, Running, embedder, language, request, running
 
 HERE = {"metrics": {"address": "127.0.0.1:0"}}
 WEATHER = {"tool_name": {"custom": "get_weather"}, "input_schema_json": '{"type": "object"}'}
@@ -58,6 +58,7 @@ async def test_embedded_texts_are_counted_as_prompts() -> None:
         samples = await scraped(server)
         counted = value(samples, "prompt_tokens_total", model=EMBEDDER, identity="anonymous")
         assert counted == answer.usage.prompt_tokens > 0
+        assert value(samples, "queue_duration_seconds_count", model=EMBEDDER) == 1
 
 
 async def test_a_refused_call_is_counted_by_its_reason_and_callers_can_add_no_label() -> None:
@@ -96,6 +97,10 @@ async def test_gauges_tell_of_the_moment() -> None:
         assert value(samples, "queued_requests", model=LLM) == queued
         assert value(samples, "calls_in_flight") == running_requests + queued
         assert value(samples, "engine_up", model=LLM) == 1
+        assert value(samples, "utilization_ratio", model=LLM) == (running_requests + queued) / 2
+        assert value(samples, "running_requests_limit", model=LLM) == 2
+        assert value(samples, "queued_requests_limit", model=LLM) == admission.max_queued_requests
+        assert value(samples, "engine_failures_total", model=LLM) == 0
     cancelled = {"method": "ChatCompletion", "code": "CANCELLED", "model": LLM, "identity": "anonymous"}
     assert value(idle, "calls_total", **cancelled) == 5
 
@@ -105,9 +110,20 @@ async def test_a_dead_engine_and_a_drain_are_seen() -> None:
     async with running(engine, settings=HERE, drain_window_s=5) as server:
         server.stop()
         await asyncio.sleep(0.1)
-        assert value(await scraped(server), "draining") == 1
+        samples = await scraped(server)
+        assert (value(samples, "draining"), value(samples, "drain_overdue_seconds")) == (1, 0)
         engine.die()
         assert value(await scraped(server), "engine_up", model=LLM) == 0
+
+
+async def test_a_failure_of_an_engine_is_counted_while_it_is_brought_back() -> None:
+    engine = language()
+    async with running(engine, settings=HERE, engine=EngineSettings(restart_backoff_s=0)) as server:
+        engine.die()
+        async with asyncio.timeout(PATIENCE_S):
+            for name in ("engine_failures_total", "engine_up"):
+                while value(await scraped(server), name, model=LLM) != 1:
+                    pass
 
 
 async def test_without_an_address_nothing_listens() -> None:

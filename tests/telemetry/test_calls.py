@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from service.telemetry.calls import Call, begin_call, current_call, current_request_id
+from service.telemetry.calls import Call, begin_call, current_call, current_ids
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -58,15 +58,15 @@ def test_time_runs_from_the_arrival_on() -> None:
 
 
 def test_outside_of_a_call_there_is_none() -> None:
-    assert contextvars.Context().run(current_request_id) is None
+    assert contextvars.Context().run(current_ids) == ("", "")
     with pytest.raises(LookupError):
         contextvars.Context().run(current_call)
 
 
 async def test_calls_at_the_same_time_do_not_see_each_other() -> None:
-    async def one(request_id: str) -> tuple[str, str | None]:
+    async def one(request_id: str) -> tuple[str, str]:
         begin_call("/service/Method", {"x-request-id": request_id})
         await asyncio.sleep(0)
-        return current_call().request_id, current_request_id()
+        return current_call().request_id, current_ids()[0]
 
     assert await asyncio.gather(one("a"), one("b")) == [("a", "a"), ("b", "b")]

@@ -14,6 +14,7 @@ from service.telemetry.calls import begin_call
 from service.telemetry.logs import LOGGER, configure_logs
 
 logger = logging.getLogger(f"{LOGGER}.somewhere")
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def stream() -> Iterator[io.StringIO]:
 
 def in_a_call(action: Any, *arguments: Any, **options: Any) -> None:
     def run() -> None:
-        begin_call("/service/Method", {"x-request-id": "r-1"})
+        begin_call("/service/Method", {"x-request-id": "r-1", "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
         action(*arguments, **options)
 
     contextvars.Context().run(run)
@@ -40,10 +41,10 @@ def fail() -> None:
         logger.exception("It failed")
 
 
-def test_a_line_tells_when_how_bad_what_and_of_which_request(stream: io.StringIO) -> None:
+def test_a_line_tells_when_how_bad_what_and_of_which_request_and_trace(stream: io.StringIO) -> None:
     configure_logs("info", False, stream)
     in_a_call(logger.info, "Stopping %s", "now", extra={"in_flight": 3})
-    line = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO Stopping now request_id=r-1 in_flight=3\n"
+    line = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO Stopping now request_id=r-1 trace_id=" + TRACE + r" in_flight=3\n"
     assert re.fullmatch(line, stream.getvalue())
 
 
@@ -57,7 +58,7 @@ def test_a_line_with_an_exception_is_followed_by_it(stream: io.StringIO) -> None
     configure_logs("info", False, stream)
     in_a_call(fail)
     first, second, *_, last = stream.getvalue().splitlines()
-    assert first.endswith(" ERROR It failed request_id=r-1")
+    assert first.endswith(f" ERROR It failed request_id=r-1 trace_id={TRACE}")
     assert (second, last) == ("Traceback (most recent call last):", "ValueError: what went wrong")
 
 
@@ -72,6 +73,7 @@ def test_as_json_each_record_is_one_object_on_one_line(stream: io.StringIO) -> N
         "logger": logger.name,
         "message": "Zwei\nZeilen: größer",
         "request_id": "r-1",
+        "trace_id": TRACE,
         "in_flight": 3,
         "model": "<class 'object'>",
     }

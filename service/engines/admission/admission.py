@@ -67,6 +67,17 @@ class Admission:
         self.queued = 0
         self.queued_tokens = 0
 
+    @property
+    def bounds(self) -> Bounds:
+        return self._bounds
+
+    @property
+    def utilization(self) -> float:
+        """The work that there is, as a share of the work that has a place: above 1 while some of it waits."""
+        requests = (self.running + self.queued) / self._bounds.running_requests
+        tokens = (self.running_tokens + self.queued_tokens) / self._bounds.running_tokens
+        return max(requests, tokens)
+
     def check(self, caller: str) -> None:
         """Raises Overloaded or QuotaExceeded if a request of this caller would surely be refused now.
 

@@ -28,3 +28,15 @@ class ServerLoad:
     models: Sequence[ModelLoad]
     in_flight_calls: int
     draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """For who balances between servers. `utilization` is the busiest model's, above 1 where requests wait for it; calls
+    are those that have ended, and failures those that the server is to blame for.
+    """
+
+    utilization: float
+    calls_per_second: float
+    failures_per_second: float
+    models: Sequence[ModelLoad]

@@ -17,12 +17,13 @@ from service.decoding.compile_check import CompileCheck
 from service.engines.admission import Quotas, Share
 from service.engines.base import Engine
 from service.engines.registry import Registry
-from service.rpc import SERVICE_NAMES, add_servicers
+from service.rpc import SERVICE_NAMES, add_servicers, load_report_handler
 from service.server.auth import Authenticator
 from service.server.drain import Drain, DrainTimes
 from service.server.health import Health
 from service.server.interceptors import CallInterceptor, InFlight
 from service.server.lifecycle import Lifecycle
+from service.server.load_reports import LoadReports
 from service.server.metrics import EngineCollector, MetricsEndpoint, StateCollector
 from service.server.operations import Operations
 from service.server.progress import Progress
@@ -92,16 +93,20 @@ async def assemble(
     for collector in (StateCollector(registry, engines, in_flight, drain), EngineCollector(engines)):
         metrics.register(collector)
     ProcessCollector(registry=metrics)
+    load_reports = LoadReports(registry) if settings.server.load_reports else None
     interceptor = CallInterceptor(
         SERVICE_NAMES,
         Authenticator(settings),
         in_flight,
         settings.limits,
         CallMetrics(metrics),
+        load_reports,
         records_texts=settings.traces.texts,
     )
     server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(settings))
     add_servicers(server, registry, compile_check, Operations(drain, in_flight, registry), settings.limits)
+    if load_reports:
+        server.add_generic_rpc_handlers((load_report_handler(load_reports.current),))
     if settings.server.health:
         await health.add_to(server)
     probes = await _probe_server(settings, health, interceptor)

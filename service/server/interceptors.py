@@ -26,10 +26,12 @@ from service.errors import (
     MessageTooLarge,
 )
 from service.server.auth import Authenticator, Caller
+from service.server.load_reports import LoadReports
 from service.settings import LimitSettings
 from service.telemetry.calls import Call, begin_call, call_span
 from service.telemetry.metrics import CallMetrics
 from service.telemetry.traces import describe
+from service.wire.orca import METADATA_KEY, load_to_orca
 from service.wire.screening import screen
 from service.wire.status import status_code, status_from_error
 from service.wire.usage import usage_to_metadata
@@ -112,6 +114,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         in_flight: InFlight,
         limits: LimitSettings,
         metrics: CallMetrics,
+        load_reports: LoadReports | None = None,
         *,
         records_texts: bool = False,
     ) -> None:
@@ -120,6 +123,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._in_flight = in_flight
         self._limits = limits
         self._metrics = metrics
+        self._load_reports = load_reports
         self._records_texts = records_texts
 
     async def intercept_service(
@@ -207,9 +211,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             code = status_code(error) if error else code
             reason = error.reason if error else ""
             self._metrics.record(call, code.name, reason)
+            if self._load_reports:
+                self._load_reports.count(code.name)
             describe(call, code.name, code.value[0], reason)
             _log(call, code, reason)
-        await _end(context, call, error)
+        await _end(context, call, error, self._load_reports)
 
 
 def _wrapped(handler: Any, around: Around, read: Callable[[Read, bytes], Any]) -> Handler:
@@ -314,15 +320,19 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 4)
 
 
-async def _end(context: Context, call: Call, error: InferwireError | None) -> None:
-    """Sends the usage, and the status of a failed call."""
-    counts = call.prompt_tokens, call.cached_tokens, call.completion_tokens, call.neutralized_spans
-    usage = usage_to_metadata(Usage(*counts))
+async def _end(
+    context: Context, call: Call, error: InferwireError | None, load_reports: LoadReports | None = None
+) -> None:
+    """Sends the usage, the load where it is told, and the status of a failed call."""
+    usage = Usage(call.prompt_tokens, call.cached_tokens, call.completion_tokens, call.neutralized_spans)
+    trailing: list[tuple[str, str | bytes]] = [*usage_to_metadata(usage)]
+    if load_reports:
+        trailing.append((METADATA_KEY, load_to_orca(load_reports.current(), usage)))
     if error is None:
-        context.set_trailing_metadata(usage)
+        context.set_trailing_metadata(trailing)
         return
     status = status_from_error(error, call.request_id)
-    await context.abort(status.code, status.message, (*usage, *status.trailing_metadata))
+    await context.abort(status.code, status.message, (*trailing, *status.trailing_metadata))
 
 
 async def _each(read: Read, requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:

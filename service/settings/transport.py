@@ -26,6 +26,10 @@ class ServerSettings(Section):
         "those of Kubernetes. Unset: none.",
     )
     reflection: bool = Field(True, description="Whether clients may ask for the contract (gRPC reflection).")
+    load_reports: bool = Field(
+        False,
+        description="Whether balancers are told of the server's load, with each answer and on request (ORCA).",
+    )
     longest_hold_ms: float = Field(
         25.0,
         ge=0,

@@ -141,7 +141,7 @@ async def soak(server: Server, plan: Plan, findings: Findings) -> None:
         watch = asyncio.create_task(_watch(server, findings, begun_s))
         try:
             for phase_s in plan.phases_s:
-                await _traffic(senders, KINDS, phase_s, findings)
+                await traffic(senders, KINDS, phase_s, findings)
                 await _rest(server, channel, plan, findings, begun_s)
         except (grpc.aio.AioRpcError, psutil.Error) as gone:
             findings.unexplained.append(f"the server is gone: {gone}")
@@ -150,7 +150,7 @@ async def soak(server: Server, plan: Plan, findings: Findings) -> None:
             print(file=sys.stderr)
 
 
-async def _traffic(senders: Sequence[Sender], kinds: Sequence[Kind], seconds: float, findings: Findings) -> None:
+async def traffic(senders: Sequence[Sender], kinds: Sequence[Kind], seconds: float, findings: Findings) -> None:
     """Returns when all calls have ended."""
     end_s = time.monotonic() + seconds
 

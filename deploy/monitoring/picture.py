@@ -1,2 +1,265 @@
-class Span: ...
-def draw(*a): ...
+"""The dashboard without Grafana: asks a Prometheus what the dashboard asks, and draws the answers.
+
+python -m deploy.monitoring.picture --prometheus http://localhost:9090 --minutes 60 --png dashboard.png
+"""
+
+import argparse
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from PIL import Image
+
+from deploy.monitoring.panels import AT_A_GLANCE, INSTANCE, INTERVAL, JOB, MODEL, ROWS, Panel, Row, Shape, Unit
+from deploy.monitoring.prometheus import Prometheus, Series
+
+COLUMNS, WIDTH_IN, DPI = 3, 15.0, 100
+TITLE_IN, HEADING_IN, NUMBERS_IN, PANEL_IN = 0.6, 0.45, 1.1, 2.35
+COLOURS = 128
+"""Of the PNG: a picture of lines needs no more, and is a third as large."""
+MOST_IN_LEGEND = 6
+SCRAPES_PER_RATE = 6
+INK, FAINT, GRID, PAPER, CARD, RED, GREEN = (
+    "#d8d9da",
+    "#9fa2a8",
+    "#2c3036",
+    "#111217",
+    "#181b1f",
+    "#f2495c",
+    "#73bf69",
+)
+LINES = ("#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#b877d9", "#f2495c", "#8ab8ff", "#37872d", "#fade2a", "#ca95e5")
+HEAT = LinearSegmentedColormap.from_list("heat", [CARD, "#1f4b5f", "#2f8f83", "#9bd770", "#fade2a"])
+STYLE = {
+    "axes.edgecolor": GRID,
+    "axes.facecolor": CARD,
+    "axes.grid": True,
+    "axes.labelcolor": FAINT,
+    "axes.prop_cycle": mpl.cycler(color=LINES),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": PAPER,
+    "font.size": 9.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is shown: between two moments, with a value every so often."""
+
+    begin: float
+    end: float
+    step_s: float
+
+    @property
+    def title(self) -> str:
+        begin, end = (datetime.fromtimestamp(moment, UTC) for moment in (self.begin, self.end))
+        return f"Inferwire   {begin:%Y-%m-%d %H:%M} to {end:%H:%M} UTC"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m deploy.monitoring.picture", description=__doc__)
+    parser.add_argument("--prometheus", default="http://localhost:9090", help="its URL (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=60, help="how far to look back (default: 60)")
+    parser.add_argument("--step-s", type=float, default=15, help="how often it scrapes, in seconds (default: 15)")
+    parser.add_argument("--png", type=Path, required=True, help="the picture to write")
+    options = parser.parse_args()
+    now = time.time()
+    draw(Prometheus(options.prometheus), Span(now - 60 * options.minutes, now, options.step_s), options.png)
+
+
+def draw(prometheus: Prometheus, span: Span, file: Path) -> None:
+    """Writes a PNG of all panels, in the places that they have in Grafana."""
+    with mpl.rc_context(STYLE):
+        figure = pyplot.figure(figsize=(WIDTH_IN, _height_in()))
+        page = Page(figure, prometheus, span)
+        page.text(span.title, 0.38, size=17, weight="bold")
+        page.advance(TITLE_IN)
+        for row in ROWS:
+            page.add(row)
+        figure.savefig(file, dpi=DPI)
+        pyplot.close(figure)
+    with Image.open(file) as picture:
+        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+
+
+def _height_in() -> float:
+    charts = [row for row in ROWS if row is not AT_A_GLANCE]
+    lines = sum(math.ceil(len(row.panels) / COLUMNS) for row in charts)
+    return TITLE_IN + NUMBERS_IN + HEADING_IN * len(charts) + PANEL_IN * lines + 0.2
+
+
+class Page:
+    """Puts panels on a figure, from top to bottom."""
+
+    def __init__(self, figure: Any, prometheus: Prometheus, span: Span) -> None:
+        self._figure = figure
+        self._prometheus = prometheus
+        self._span = span
+        self._height_in = figure.get_figheight()
+        self._top_in = 0.0
+
+    def advance(self, inches: float) -> None:
+        self._top_in += inches
+
+    def text(self, text: str, baseline_in: float, **style: Any) -> None:
+        self._figure.text(0.012, 1 - (self._top_in + baseline_in) / self._height_in, text, **style)
+
+    def add(self, row: Row) -> None:
+        if row is AT_A_GLANCE:
+            self._add_line(row.panels, len(row.panels), NUMBERS_IN, (0.012, 0.012, 0.1, 0.1))
+            return
+        self.text(row.title, 0.31, size=12.5, color=INK)
+        self.advance(HEADING_IN)
+        for first in range(0, len(row.panels), COLUMNS):
+            self._add_line(row.panels[first : first + COLUMNS], COLUMNS, PANEL_IN, (0.042, 0.012, 0.32, 0.32))
+
+    def _add_line(self, panels: Sequence[Panel], columns: int, height_in: float, margins: Sequence[float]) -> None:
+        """`margins` are left and right as shares of the page, below and above in inches."""
+        left, right, below_in, above_in = margins
+        width = 1 / columns
+        for column, panel in enumerate(panels):
+            bottom = 1 - (self._top_in + height_in - below_in) / self._height_in
+            height = (height_in - below_in - above_in) / self._height_in
+            axes = self._figure.add_axes((column * width + left, bottom, width - left - right, height))
+            DRAWN[panel.shape](axes, panel, self._found(panel))
+            if panel.shape is not Shape.NUMBER:
+                self._finish(axes, panel)
+        self.advance(height_in)
+
+    def _found(self, panel: Panel) -> dict[str, Series]:
+        """What Prometheus answers, by legend."""
+        found: dict[str, Series] = {}
+        for legend, expression in panel.queries.items():
+            for series in self._prometheus.series(_asked(expression, self._span), *_bounds(self._span)):
+                found[_legend(legend, series.labels)] = series
+        return found
+
+    def _finish(self, axes: Any, panel: Panel) -> None:
+        axes.set_title(panel.title, loc="left", fontsize=10.5, color=INK, pad=7)
+        axes.set_xlim(*(datetime.fromtimestamp(moment, UTC) for moment in (self._span.begin, self._span.end)))
+        axes.xaxis.set_major_locator(AutoDateLocator(maxticks=6))
+        axes.xaxis.set_major_formatter(DateFormatter("%H:%M", UTC))
+        axes.tick_params(length=0)
+
+
+def _asked(expression: str, span: Span) -> str:
+    for variable in (JOB, INSTANCE, MODEL):
+        expression = expression.replace(f'"{variable}"', '".*"')
+    return expression.replace(INTERVAL, f"{span.step_s * SCRAPES_PER_RATE:g}s")
+
+
+def _bounds(span: Span) -> tuple[float, float, float]:
+    return span.begin, span.end, span.step_s
+
+
+def _legend(legend: str, labels: Mapping[str, str]) -> str:
+    return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), legend) or "(none)"
+
+
+def _number(axes: Any, panel: Panel, found: Mapping[str, Series]) -> None:
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    latest = next((series.values[-1] for series in found.values()), math.nan)
+    alarming = panel.alarming is not None and latest >= panel.alarming
+    shown = "–" if math.isnan(latest) else written(latest, panel.unit)
+    axes.text(0.5, 0.4, shown, ha="center", va="center", fontsize=23, weight="bold", color=RED if alarming else GREEN)
+    axes.text(0.5, 0.84, panel.title, ha="center", va="center", fontsize=9.5, color=FAINT)
+
+
+def _lines(axes: Any, panel: Panel, found: Mapping[str, Series]) -> None:
+    for legend, series in found.items():
+        axes.plot(_moments(series), series.values, linewidth=1.4, label=legend)
+    _scale(axes, panel, found)
+
+
+def _stack(axes: Any, panel: Panel, found: Mapping[str, Series]) -> None:
+    moments = sorted({moment for series in found.values() for moment in series.times})
+    if moments:
+        heights = [np.nan_to_num(np.interp(moments, s.times, s.values, left=0, right=0)) for s in found.values()]
+        dates = [datetime.fromtimestamp(moment, UTC) for moment in moments]
+        axes.stackplot(dates, heights, labels=list(found), alpha=0.75, linewidth=0)
+    _scale(axes, panel, found)
+
+
+def _scale(axes: Any, panel: Panel, found: Mapping[str, Series]) -> None:
+    axes.set_ylim(0, _top(axes, panel))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, panel.unit)))
+    if not found:
+        axes.text(0.5, 0.5, "nothing happened", transform=axes.transAxes, ha="center", va="center", color=FAINT)
+    elif len(found) <= MOST_IN_LEGEND:
+        columns = 1 if max(map(len, found)) > 18 else 2
+        axes.legend(loc="upper left", ncols=columns, borderaxespad=0.2, handlelength=1.0, labelcolor=INK)
+
+
+def _top(axes: Any, panel: Panel) -> float:
+    """Room above the lines, for the legend."""
+    return panel.most or max(1.35 * axes.get_ylim()[1], 1e-3 if panel.unit is Unit.SECONDS else 0.1)
+
+
+def _heatmap(axes: Any, panel: Panel, found: Mapping[str, Series]) -> None:
+    """Each bucket alone, where Prometheus counts the lower ones in."""
+    bounds = sorted(found, key=float)
+    moments = sorted({moment for series in found.values() for moment in series.times})
+    upto = np.array([np.interp(moments, found[bound].times, found[bound].values) for bound in bounds])
+    counts = np.diff(upto, axis=0, prepend=0).clip(min=0)
+    dates = [datetime.fromtimestamp(moment, UTC) for moment in moments]
+    axes.pcolormesh(dates, range(len(bounds)), np.sqrt(counts), cmap=HEAT, shading="nearest")
+    axes.grid(visible=False)
+    every = range(0, len(bounds), 3)
+    axes.set_yticks(list(every), [f"≤ {written(float(bounds[number]), panel.unit)}" for number in every])
+
+
+def _moments(series: Series) -> list[datetime]:
+    return [datetime.fromtimestamp(moment, UTC) for moment in series.times]
+
+
+def written(value: float, unit: Unit) -> str:
+    """As short as a person likes it."""
+    match unit:
+        case Unit.SHARE:
+            return f"{100 * value:.3g} %"
+        case Unit.SECONDS:
+            return f"{value:.3g} s" if value >= 1 or value == 0 else f"{1000 * value:.3g} ms"
+        case Unit.BYTES:
+            return f"{value / 2**30:.2g} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
+    ending = {Unit.PER_SECOND: "/s", Unit.TOKENS_PER_SECOND: " tok/s"}.get(unit, "")
+    return f"{_short(value)}{ending}"
+
+
+def _short(value: float) -> str:
+    return f"{value / 1000:.3g}k" if value >= 1000 else f"{value:.3g}"
+
+
+DRAWN: Mapping[Shape, Callable[[Any, Panel, Mapping[str, Series]], None]] = {
+    Shape.NUMBER: _number,
+    Shape.LINES: _lines,
+    Shape.STACK: _stack,
+    Shape.HEATMAP: _heatmap,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,10 @@
 """What Prometheus scrapes: counts of calls, and how busy the server is at that moment."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication
 
-from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
+from prometheus_client import CollectorRegistry, disable_created_metrics, make_wsgi_app, start_http_server
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -82,6 +84,17 @@ class EngineCollector(Collector):
         return families.values()
 
 
+def _in_plain_text(app: WSGIApplication) -> WSGIApplication:
+    """Whatever the client would take besides: in OpenMetrics the library's `vllm:` becomes `vllm_`, in samples only
+    (https://github.com/prometheus/client_python/issues/1177).
+    """
+
+    def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        return app({**environ, "HTTP_ACCEPT": "text/plain"}, start_response)
+
+    return answer
+
+
 class MetricsEndpoint:
     """Serves `/metrics` over HTTP, from a thread: also while the server is too busy for anything else."""
 
@@ -92,6 +105,7 @@ class MetricsEndpoint:
         host, _, port = address.rpartition(":")
         try:
             self._server, self._thread = start_http_server(int(port), host.strip("[]"), registry)
+            self._server.set_app(_in_plain_text(make_wsgi_app(registry)))
         except (OSError, OverflowError) as error:
             raise AddressInUse(f"Can't serve metrics on {address}: it is in use, or not of this machine.") from error
         self.address = f"{host}:{self._server.server_port}"

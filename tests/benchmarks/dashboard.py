@@ -43,7 +43,10 @@ def main() -> None:
     metrics = f"127.0.0.1:{free_port()}"
     with TemporaryDirectory() as name:
         folder = Path(name)
-        with server_process(folder, "--config", _settings(folder, metrics)) as server, _watching(folder, metrics) as seen:
+        with (
+            server_process(folder, "--config", _settings(folder, metrics)) as server,
+            _watching(folder, metrics) as seen,
+        ):
             server.wait_until_serving()
             begun = time.time()
             asyncio.run(_phases(server.target, 60 * options.minutes))

@@ -21,9 +21,11 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 async def scraped(server: Running) -> Samples:
+    """As Prometheus does it."""
     assert server.lifecycle.metrics
-    url = f"http://{server.lifecycle.metrics.address}/metrics"
-    text = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
+    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+    scrape = urllib.request.Request(f"http://{server.lifecycle.metrics.address}/metrics", headers={"Accept": accept})
+    text = await asyncio.to_thread(lambda: urllib.request.urlopen(scrape).read().decode())
     families = list(text_string_to_metric_families(text))
     assert len({family.name for family in families}) == len(families), "a family is told twice"
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
@@ -147,6 +149,11 @@ class Counting(ScriptedLanguageEngine):
         family = CounterMetricFamily("vllm:steps", "Steps.", labels=["model_name"])
         family.add_metric([self.identifier], 1)
         return [family]
+
+
+async def test_the_engines_metrics_keep_their_names() -> None:
+    async with running(Counting(LLM, LIMITS), settings=HERE) as server:
+        assert (await scraped(server))[("vllm:steps_total", frozenset({("model_name", LLM)}))] == 1
 
 
 def test_what_several_engines_count_is_one_set() -> None:

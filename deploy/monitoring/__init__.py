@@ -5,5 +5,5 @@ grafana       the same as Grafana reads it; `make deploy-generate` writes it int
 picture       the same drawn from a Prometheus, without Grafana
 RUNBOOK.md    what to do about each alert
 
-The dashboard and the alert rules are files of the chart, in deploy/helm/inferwire/monitoring, and of use without it too.
+The dashboard and the alert rules are files of the chart, deploy/helm/inferwire/monitoring, and of use without it too.
 """

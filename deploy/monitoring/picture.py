@@ -7,7 +7,7 @@ import argparse
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from matplotlib import pyplot
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
@@ -28,10 +29,12 @@ from deploy.monitoring.panels import AT_A_GLANCE, INSTANCE, INTERVAL, JOB, MODEL
 from deploy.monitoring.prometheus import Prometheus, Series
 
 COLUMNS, WIDTH_IN, DPI = 3, 15.0, 100
-TITLE_IN, HEADING_IN, NUMBERS_IN, PANEL_IN = 0.6, 0.45, 1.1, 2.35
+TITLE_IN, HEADING_IN, NUMBERS_IN, PANEL_IN, GAP_IN = 0.6, 0.42, 1.05, 2.75, 0.1
+LEFT_IN, RIGHT_IN, ABOVE_IN, BELOW_IN = 0.72, 0.2, 0.36, 0.78
+"""From a panel's edges to its axes."""
 COLOURS = 128
 """Of the PNG: a picture of lines needs no more, and is a third as large."""
-MOST_IN_LEGEND = 6
+MOST_IN_LEGEND, LEGEND_LETTERS = 6, 46
 SCRAPES_PER_RATE = 6
 INK, FAINT, GRID, PAPER, CARD, RED, GREEN = (
     "#d8d9da",
@@ -44,6 +47,7 @@ INK, FAINT, GRID, PAPER, CARD, RED, GREEN = (
 )
 LINES = ("#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#b877d9", "#f2495c", "#8ab8ff", "#37872d", "#fade2a", "#ca95e5")
 HEAT = LinearSegmentedColormap.from_list("heat", [CARD, "#1f4b5f", "#2f8f83", "#9bd770", "#fade2a"])
+BOX_STYLE = {"boxstyle": "round,pad=0,rounding_size=0.002", "facecolor": CARD, "edgecolor": GRID, "linewidth": 0.8}
 STYLE = {
     "axes.edgecolor": GRID,
     "axes.facecolor": CARD,
@@ -53,10 +57,13 @@ STYLE = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.facecolor": PAPER,
-    "font.size": 9.5,
+    "font.size": 9,
     "grid.color": GRID,
     "grid.linewidth": 0.6,
     "legend.fontsize": 8.5,
+    "legend.columnspacing": 1.2,
+    "legend.handlelength": 0.9,
+    "legend.labelcolor": INK,
     "legend.frameon": False,
     "text.color": INK,
     "xtick.color": FAINT,
@@ -94,8 +101,7 @@ def draw(prometheus: Prometheus, span: Span, file: Path) -> None:
     with mpl.rc_context(STYLE):
         figure = pyplot.figure(figsize=(WIDTH_IN, _height_in()))
         page = Page(figure, prometheus, span)
-        page.text(span.title, 0.38, size=17, weight="bold")
-        page.advance(TITLE_IN)
+        page.heading(span.title, TITLE_IN, size=17, weight="bold")
         for row in ROWS:
             page.add(row)
         figure.savefig(file, dpi=DPI)
@@ -107,7 +113,7 @@ def draw(prometheus: Prometheus, span: Span, file: Path) -> None:
 def _height_in() -> float:
     charts = [row for row in ROWS if row is not AT_A_GLANCE]
     lines = sum(math.ceil(len(row.panels) / COLUMNS) for row in charts)
-    return TITLE_IN + NUMBERS_IN + HEADING_IN * len(charts) + PANEL_IN * lines + 0.2
+    return TITLE_IN + NUMBERS_IN + HEADING_IN * len(charts) + PANEL_IN * lines + GAP_IN
 
 
 class Page:
@@ -120,33 +126,36 @@ class Page:
         self._height_in = figure.get_figheight()
         self._top_in = 0.0
 
-    def advance(self, inches: float) -> None:
-        self._top_in += inches
-
-    def text(self, text: str, baseline_in: float, **style: Any) -> None:
-        self._figure.text(0.012, 1 - (self._top_in + baseline_in) / self._height_in, text, **style)
+    def heading(self, text: str, height_in: float, **style: Any) -> None:
+        middle = 1 - (self._top_in + height_in / 2) / self._height_in
+        self._figure.text(GAP_IN / WIDTH_IN, middle, text, va="center", **style)
+        self._top_in += height_in
 
     def add(self, row: Row) -> None:
         if row is AT_A_GLANCE:
-            self._add_line(row.panels, len(row.panels), NUMBERS_IN, (0.012, 0.012, 0.1, 0.1))
+            self._add_line(row.panels, len(row.panels), NUMBERS_IN)
             return
-        self.text(row.title, 0.31, size=12.5, color=INK)
-        self.advance(HEADING_IN)
+        self.heading(row.title, HEADING_IN, size=12.5)
         for first in range(0, len(row.panels), COLUMNS):
-            self._add_line(row.panels[first : first + COLUMNS], COLUMNS, PANEL_IN, (0.042, 0.012, 0.32, 0.32))
+            self._add_line(row.panels[first : first + COLUMNS], COLUMNS, PANEL_IN)
 
-    def _add_line(self, panels: Sequence[Panel], columns: int, height_in: float, margins: Sequence[float]) -> None:
-        """`margins` are left and right as shares of the page, below and above in inches."""
-        left, right, below_in, above_in = margins
-        width = 1 / columns
+    def _add_line(self, panels: Sequence[Panel], columns: int, height_in: float) -> None:
+        width_in = (WIDTH_IN - GAP_IN) / columns
         for column, panel in enumerate(panels):
-            bottom = 1 - (self._top_in + height_in - below_in) / self._height_in
-            height = (height_in - below_in - above_in) / self._height_in
-            axes = self._figure.add_axes((column * width + left, bottom, width - left - right, height))
+            box = Box(GAP_IN + column * width_in, self._top_in, width_in - GAP_IN, height_in - GAP_IN)
+            self._figure.add_artist(FancyBboxPatch(*self._share(box), **BOX_STYLE))
+            inner = box if panel.shape is Shape.NUMBER else box.inner()
+            (left, bottom), width, height = self._share(inner)
+            axes = self._figure.add_axes((left, bottom, width, height))
             DRAWN[panel.shape](axes, panel, self._found(panel))
             if panel.shape is not Shape.NUMBER:
                 self._finish(axes, panel)
-        self.advance(height_in)
+        self._top_in += height_in
+
+    def _share(self, box: "Box") -> tuple[tuple[float, float], float, float]:
+        """Of the figure: the lower left corner, width and height."""
+        bottom = 1 - (box.top_in + box.height_in) / self._height_in
+        return (box.left_in / WIDTH_IN, bottom), box.width_in / WIDTH_IN, box.height_in / self._height_in
 
     def _found(self, panel: Panel) -> dict[str, Series]:
         """What Prometheus answers, by legend."""
@@ -157,11 +166,26 @@ class Page:
         return found
 
     def _finish(self, axes: Any, panel: Panel) -> None:
-        axes.set_title(panel.title, loc="left", fontsize=10.5, color=INK, pad=7)
+        axes.set_title(panel.title, loc="left", fontsize=10.5, pad=8)
         axes.set_xlim(*(datetime.fromtimestamp(moment, UTC) for moment in (self._span.begin, self._span.end)))
-        axes.xaxis.set_major_locator(AutoDateLocator(maxticks=6))
+        axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=7))
         axes.xaxis.set_major_formatter(DateFormatter("%H:%M", UTC))
         axes.tick_params(length=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """In inches from the upper left corner."""
+
+    left_in: float
+    top_in: float
+    width_in: float
+    height_in: float
+
+    def inner(self) -> "Box":
+        """Where the axes of a chart are."""
+        width_in, height_in = self.width_in - LEFT_IN - RIGHT_IN, self.height_in - ABOVE_IN - BELOW_IN
+        return Box(self.left_in + LEFT_IN, self.top_in + ABOVE_IN, width_in, height_in)
 
 
 def _asked(expression: str, span: Span) -> str:
@@ -179,12 +203,10 @@ def _legend(legend: str, labels: Mapping[str, str]) -> str:
 
 
 def _number(axes: Any, panel: Panel, found: Mapping[str, Series]) -> None:
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set_axis_off()
     latest = next((series.values[-1] for series in found.values()), math.nan)
     alarming = panel.alarming is not None and latest >= panel.alarming
-    shown = "–" if math.isnan(latest) else written(latest, panel.unit)
+    shown = "-" if math.isnan(latest) else written(latest, panel.unit)
     axes.text(0.5, 0.4, shown, ha="center", va="center", fontsize=23, weight="bold", color=RED if alarming else GREEN)
     axes.text(0.5, 0.84, panel.title, ha="center", va="center", fontsize=9.5, color=FAINT)
 
@@ -208,21 +230,29 @@ def _scale(axes: Any, panel: Panel, found: Mapping[str, Series]) -> None:
     axes.set_ylim(0, _top(axes, panel))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, panel.unit)))
-    if not found:
+    if found:
+        _add_legend(axes, found)
+    else:
         axes.text(0.5, 0.5, "nothing happened", transform=axes.transAxes, ha="center", va="center", color=FAINT)
-    elif len(found) <= MOST_IN_LEGEND:
-        columns = 1 if max(map(len, found)) > 18 else 2
-        axes.legend(loc="upper left", ncols=columns, borderaxespad=0.2, handlelength=1.0, labelcolor=INK)
+
+
+def _add_legend(axes: Any, found: Mapping[str, Series]) -> None:
+    """Below the axes; of many lines those that were highest at some time."""
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    shown = sorted(found, key=lambda legend: np.nanmax(found[legend].values), reverse=True)[:MOST_IN_LEGEND]
+    columns = max(1, min(3, LEGEND_LETTERS // (max(map(len, shown)) + 3)))
+    place = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.13), "ncols": columns}
+    axes.legend([handles[legend] for legend in shown], shown, borderaxespad=0, **place)
 
 
 def _top(axes: Any, panel: Panel) -> float:
-    """Room above the lines, for the legend."""
-    return panel.most or max(1.35 * axes.get_ylim()[1], 1e-3 if panel.unit is Unit.SECONDS else 0.1)
+    """A little above the lines, and above nothing at all as well."""
+    return panel.most or max(1.08 * axes.get_ylim()[1], 1e-3 if panel.unit is Unit.SECONDS else 0.1)
 
 
 def _heatmap(axes: Any, panel: Panel, found: Mapping[str, Series]) -> None:
     """Each bucket alone, where Prometheus counts the lower ones in."""
-    bounds = sorted(found, key=float)
+    bounds = sorted((bound for bound in found if bound != "+Inf"), key=float)
     moments = sorted({moment for series in found.values() for moment in series.times})
     upto = np.array([np.interp(moments, found[bound].times, found[bound].values) for bound in bounds])
     counts = np.diff(upto, axis=0, prepend=0).clip(min=0)

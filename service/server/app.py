@@ -13,6 +13,9 @@ import uvloop
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from service.api.models import ModelType
+from service.api.response_format import ConstraintOutcome
+from service.api.tools import ToolCallVerdict
 from service.decoding.compile_check import CompileCheck
 from service.engines.admission import Quotas, Share
 from service.engines.base import Engine
@@ -99,7 +102,7 @@ async def assemble(
         Authenticator(settings),
         in_flight,
         settings.limits,
-        CallMetrics(metrics),
+        _call_metrics(metrics, engines),
         load_reports,
         records_texts=settings.traces.texts,
     )
@@ -128,6 +131,13 @@ async def assemble(
         progress=progress,
         ready=ready,
     )
+
+
+def _call_metrics(registry: CollectorRegistry, engines: Sequence[Engine]) -> CallMetrics:
+    metrics = CallMetrics(registry)
+    language_models = [engine.identifier for engine in engines if engine.model_type is ModelType.LLM]
+    metrics.expect(language_models, ConstraintOutcome, ToolCallVerdict)
+    return metrics
 
 
 async def _probe_server(settings: Settings, health: Health, interceptor: CallInterceptor) -> grpc.aio.Server:

@@ -42,6 +42,14 @@ class CallMetrics:
             buckets=TIMES_PER_TOKEN_S,
         )
 
+    def expect(self, models: Iterable[str], outcomes: Iterable[str], verdicts: Iterable[str]) -> None:
+        """Shows these as 0, so that the first time that something happens is seen as an increase."""
+        for model in models:
+            for outcome in outcomes:
+                self._outcomes.labels(model, outcome)
+            for verdict in verdicts:
+                self._tool_calls.labels(model, verdict)
+
     def record(self, call: Call, code: str, reason: str) -> None:
         """`code` is the status; `reason` is empty for a call that didn't fail."""
         method = call.method.rpartition("/")[2]
@@ -84,7 +92,6 @@ class EngineMetrics:
     def __init__(self, registry: CollectorRegistry, models: Iterable[str]) -> None:
         text = "Times that the model's engine has died, or has stalled and was ended."
         self._failures = Counter("inferwire_engine_failures", text, ("model",), registry=registry)
-        # From 0: the first failure is seen as an increase.
         for model in models:
             self._failures.labels(model)
 

@@ -82,6 +82,9 @@ async def test_outcomes_of_constraints_and_verdicts_of_calls_are_counted() -> No
         samples = await scraped(server)
         assert value(samples, "constrained_answers_total", model=LLM, outcome="satisfied") == 1
         assert value(samples, "tool_calls_total", model=LLM, verdict="complete") == 1
+        # An alert sees the first one only as an increase.
+        assert value(samples, "constrained_answers_total", model=LLM, outcome="violated") == 0
+        assert value(samples, "tool_calls_total", model=LLM, verdict="malformed") == 0
 
 
 async def test_gauges_tell_of_the_moment() -> None:

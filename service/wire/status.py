@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import grpc
 from google.protobuf.any_pb2 import Any as ProtoAny
@@ -16,6 +17,8 @@ from service.wire.usage import seconds_from_proto, seconds_to_proto
 DOMAIN = "inferwire"
 DETAILS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
+# The same in HTTP's words, for proxies and for callers of theirs that know nothing of gRPC.
+RETRY_AFTER_KEY = "retry-after"
 
 # gRPC throws a status away and says RESOURCE_EXHAUSTED when its metadata exceeds 8 KiB. The message counts there up to
 # four times (percent-encoded, and once more in the details), the details 4/3 times (base64).
@@ -68,8 +71,14 @@ def status_from_error(error: InferwireError, request_id: str) -> Status:
     packed = packed_status(error, request_id)
     metadata: list[tuple[str, str | bytes]] = [(DETAILS_KEY, packed.SerializeToString())]
     if error.retry_after_s is not None:
-        metadata.append((PUSHBACK_KEY, str(round(error.retry_after_s * 1000))))
+        metadata.extend(_retry_metadata(error.retry_after_s))
     return Status(status_code(error), packed.message, tuple(metadata))
+
+
+def _retry_metadata(delay_s: float) -> Iterator[tuple[str, str]]:
+    yield PUSHBACK_KEY, str(round(delay_s * 1000))
+    # Whole seconds are all that HTTP has. Never too soon, and a second at least: Envoy takes 0 for no number.
+    yield RETRY_AFTER_KEY, str(max(1, ceil(delay_s)))
 
 
 def packed_status(error: InferwireError, request_id: str) -> status_pb2.Status:

@@ -27,7 +27,7 @@ class Declared:
 @cache
 def files() -> tuple[FileDescriptorProto, ...]:
     """The package's files, compiled with the positions of comments."""
-    sources = sorted(str(path) for path in SOURCES.rglob("*.proto"))
+    sources = sorted(str(path) for path in SOURCES.glob("inferwire/**/*.proto"))
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "contract.binpb"
         includes = [f"--proto_path={SOURCES}", f"--proto_path={resources.files('grpc_tools') / '_proto'}"]

@@ -1,8 +1,8 @@
-"""The contract explains itself: everything in it has a comment, and it needs nothing but protobuf's own types."""
+"""The contract explains itself: everything in it has a comment, and it needs nothing but protobuf's own types and HTTP's routes."""
 
 import pytest
 
-from tests.contract.descriptors import PACKAGE, declared, files
+from tests.contract.descriptors import PACKAGE, SOURCES, declared, files
 
 
 @pytest.mark.parametrize("item", declared(), ids=lambda item: item.name)
@@ -16,6 +16,8 @@ def test_every_kind_of_declaration_is_looked_at(kind: str) -> None:
 
 
 @pytest.mark.parametrize("file", files(), ids=lambda file: file.name)
-def test_a_file_belongs_to_the_package_and_imports_only_protobuf(file) -> None:
+def test_a_file_belongs_to_the_package_and_imports_only_what_lies_beside_it(file) -> None:
     assert file.package == PACKAGE
-    assert [name for name in file.dependency if not name.startswith(("google/protobuf/", "inferwire/v1/"))] == []
+    elsewhere = [name for name in file.dependency if not name.startswith(("google/protobuf/", "inferwire/v1/"))]
+    assert elsewhere in ([], ["google/api/annotations.proto"])
+    assert all((SOURCES / name).is_file() for name in elsewhere)

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import FieldViolation, InferwireError, InternalError, InvalidField, Overloaded, RequestError
-from service.wire.status import CODES, DETAILS_KEY, DOMAIN, PUSHBACK_KEY, Status, error_from_rpc, status_from_error
+from service.wire.status import (
+    CODES,
+    DETAILS_KEY,
+    DOMAIN,
+    PUSHBACK_KEY,
+    RETRY_AFTER_KEY,
+    Status,
+    error_from_rpc,
+    status_from_error,
+)
 
 Detail = TypeVar("Detail", bound=Message)
 
@@ -118,7 +127,13 @@ def test_no_delay_at_all_is_sent_too(delay_s: float) -> None:
 def test_without_a_delay_nothing_suggests_a_retry(kind: type[InferwireError]) -> None:
     status = status_from_error(make(kind), "r-1")
     assert details(status, details_pb.RetryInfo) == []
-    assert PUSHBACK_KEY not in dict(status.trailing_metadata)
+    assert {PUSHBACK_KEY, RETRY_AFTER_KEY}.isdisjoint(dict(status.trailing_metadata))
+
+
+@pytest.mark.parametrize(("delay_s", "seconds"), [(0.0, "1"), (0.1, "1"), (1.0, "1"), (1.2, "2"), (60.0, "60")])
+def test_http_is_told_whole_seconds_and_never_too_few(delay_s: float, seconds: str) -> None:
+    status = status_from_error(Overloaded("Later.", retry_after_s=delay_s), "r-1")
+    assert dict(status.trailing_metadata)[RETRY_AFTER_KEY] == seconds
 
 
 @given(st.lists(st.builds(FieldViolation, field=st.text(max_size=99), description=st.text()), min_size=1, max_size=50))

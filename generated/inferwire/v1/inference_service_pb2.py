@@ -22,13 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from inferwire.v1 import chat_pb2 as inferwire_dot_v1_dot_chat__pb2
 from inferwire.v1 import completion_pb2 as inferwire_dot_v1_dot_completion__pb2
 from inferwire.v1 import embeddings_pb2 as inferwire_dot_v1_dot_embeddings__pb2
 from inferwire.v1 import preflight_pb2 as inferwire_dot_v1_dot_preflight__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$inferwire/v1/inference_service.proto\x12\x0cinferwire.v1\x1a\x17inferwire/v1/chat.proto\x1a\x1dinferwire/v1/completion.proto\x1a\x1dinferwire/v1/embeddings.proto\x1a\x1cinferwire/v1/preflight.proto2\xbd\x05\n\x10InferenceService\x12T\n\nCompletion\x12\x1f.inferwire.v1.CompletionRequest\x1a .inferwire.v1.CompletionResponse\"\x03\x90\x02\x01\x12g\n\x10StreamCompletion\x12\x1f.inferwire.v1.CompletionRequest\x1a+.inferwire.v1.CompletionResponseStreamChunk\"\x03\x90\x02\x01\x30\x01\x12`\n\x0e\x43hatCompletion\x12#.inferwire.v1.ChatCompletionRequest\x1a$.inferwire.v1.ChatCompletionResponse\"\x03\x90\x02\x01\x12s\n\x14StreamChatCompletion\x12#.inferwire.v1.ChatCompletionRequest\x1a/.inferwire.v1.ChatCompletionResponseStreamChunk\"\x03\x90\x02\x01\x30\x01\x12T\n\nEmbeddings\x12\x1f.inferwire.v1.EmbeddingsRequest\x1a .inferwire.v1.EmbeddingsResponse\"\x03\x90\x02\x01\x12j\n\x10StreamEmbeddings\x12%.inferwire.v1.StreamEmbeddingsRequest\x1a&.inferwire.v1.StreamEmbeddingsResponse\"\x03\x90\x02\x01(\x01\x30\x01\x12Q\n\tPreflight\x12\x1e.inferwire.v1.PreflightRequest\x1a\x1f.inferwire.v1.PreflightResponse\"\x03\x90\x02\x01\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$inferwire/v1/inference_service.proto\x12\x0cinferwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17inferwire/v1/chat.proto\x1a\x1dinferwire/v1/completion.proto\x1a\x1dinferwire/v1/embeddings.proto\x1a\x1cinferwire/v1/preflight.proto2\xa9\x07\n\x10InferenceService\x12w\n\nCompletion\x12\x1f.inferwire.v1.CompletionRequest\x1a .inferwire.v1.CompletionResponse\"&\x90\x02\x01\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/inference/completion:\x01*\x12\x91\x01\n\x10StreamCompletion\x12\x1f.inferwire.v1.CompletionRequest\x1a+.inferwire.v1.CompletionResponseStreamChunk\"-\x90\x02\x01\x82\xd3\xe4\x93\x02$\"\x1f/v1/inference/completion:stream:\x01*0\x01\x12\x88\x01\n\x0e\x43hatCompletion\x12#.inferwire.v1.ChatCompletionRequest\x1a$.inferwire.v1.ChatCompletionResponse\"+\x90\x02\x01\x82\xd3\xe4\x93\x02\"\"\x1d/v1/inference/chat-completion:\x01*\x12\xa2\x01\n\x14StreamChatCompletion\x12#.inferwire.v1.ChatCompletionRequest\x1a/.inferwire.v1.ChatCompletionResponseStreamChunk\"2\x90\x02\x01\x82\xd3\xe4\x93\x02)\"$/v1/inference/chat-completion:stream:\x01*0\x01\x12w\n\nEmbeddings\x12\x1f.inferwire.v1.EmbeddingsRequest\x1a .inferwire.v1.EmbeddingsResponse\"&\x90\x02\x01\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/inference/embeddings:\x01*\x12j\n\x10StreamEmbeddings\x12%.inferwire.v1.StreamEmbeddingsRequest\x1a&.inferwire.v1.StreamEmbeddingsResponse\"\x03\x90\x02\x01(\x01\x30\x01\x12s\n\tPreflight\x12\x1e.inferwire.v1.PreflightRequest\x1a\x1f.inferwire.v1.PreflightResponse\"%\x90\x02\x01\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/inference/preflight:\x01*B\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,19 +38,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\030inferwire/v1;inferwirev1'
   _globals['_INFERENCESERVICE'].methods_by_name['Completion']._loaded_options = None
-  _globals['_INFERENCESERVICE'].methods_by_name['Completion']._serialized_options = b'\220\002\001'
+  _globals['_INFERENCESERVICE'].methods_by_name['Completion']._serialized_options = b'\220\002\001\202\323\344\223\002\035\"\030/v1/inference/completion:\001*'
   _globals['_INFERENCESERVICE'].methods_by_name['StreamCompletion']._loaded_options = None
-  _globals['_INFERENCESERVICE'].methods_by_name['StreamCompletion']._serialized_options = b'\220\002\001'
+  _globals['_INFERENCESERVICE'].methods_by_name['StreamCompletion']._serialized_options = b'\220\002\001\202\323\344\223\002$\"\037/v1/inference/completion:stream:\001*'
   _globals['_INFERENCESERVICE'].methods_by_name['ChatCompletion']._loaded_options = None
-  _globals['_INFERENCESERVICE'].methods_by_name['ChatCompletion']._serialized_options = b'\220\002\001'
+  _globals['_INFERENCESERVICE'].methods_by_name['ChatCompletion']._serialized_options = b'\220\002\001\202\323\344\223\002\"\"\035/v1/inference/chat-completion:\001*'
   _globals['_INFERENCESERVICE'].methods_by_name['StreamChatCompletion']._loaded_options = None
-  _globals['_INFERENCESERVICE'].methods_by_name['StreamChatCompletion']._serialized_options = b'\220\002\001'
+  _globals['_INFERENCESERVICE'].methods_by_name['StreamChatCompletion']._serialized_options = b'\220\002\001\202\323\344\223\002)\"$/v1/inference/chat-completion:stream:\001*'
   _globals['_INFERENCESERVICE'].methods_by_name['Embeddings']._loaded_options = None
-  _globals['_INFERENCESERVICE'].methods_by_name['Embeddings']._serialized_options = b'\220\002\001'
+  _globals['_INFERENCESERVICE'].methods_by_name['Embeddings']._serialized_options = b'\220\002\001\202\323\344\223\002\035\"\030/v1/inference/embeddings:\001*'
   _globals['_INFERENCESERVICE'].methods_by_name['StreamEmbeddings']._loaded_options = None
   _globals['_INFERENCESERVICE'].methods_by_name['StreamEmbeddings']._serialized_options = b'\220\002\001'
   _globals['_INFERENCESERVICE'].methods_by_name['Preflight']._loaded_options = None
-  _globals['_INFERENCESERVICE'].methods_by_name['Preflight']._serialized_options = b'\220\002\001'
-  _globals['_INFERENCESERVICE']._serialized_start=172
-  _globals['_INFERENCESERVICE']._serialized_end=873
+  _globals['_INFERENCESERVICE'].methods_by_name['Preflight']._serialized_options = b'\220\002\001\202\323\344\223\002\034\"\027/v1/inference/preflight:\001*'
+  _globals['_INFERENCESERVICE']._serialized_start=202
+  _globals['_INFERENCESERVICE']._serialized_end=1139
 # @@protoc_insertion_point(module_scope)

@@ -27,6 +27,9 @@ class InferenceServiceStub:
     The deadline of a call counts from its arrival, queueing included. Cancelling a call frees the engine at once. Send
     `x-request-id` as metadata to name a call in logs. Generation has no side effects, so every method is safe to retry;
     a retried sampled answer differs unless the request sets a seed.
+
+    The routes of `google.api.http` are for proxies that turn JSON over HTTP into these calls; the server itself speaks gRPC
+    only. A streamed method has the route of its unary twin with `:stream` behind it.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -84,6 +87,9 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     The deadline of a call counts from its arrival, queueing included. Cancelling a call frees the engine at once. Send
     `x-request-id` as metadata to name a call in logs. Generation has no side effects, so every method is safe to retry;
     a retried sampled answer differs unless the request sets a seed.
+
+    The routes of `google.api.http` are for proxies that turn JSON over HTTP into these calls; the server itself speaks gRPC
+    only. A streamed method has the route of its unary twin with `:stream` behind it.
     """
 
     @_abc_1.abstractmethod

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from inferwire.v1 import models_pb2 as inferwire_dot_v1_dot_models__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n inferwire/v1/model_service.proto\x12\x0cinferwire.v1\x1a\x19inferwire/v1/models.proto2\xf8\x02\n\x0cModelService\x12T\n\nListModels\x12\x1f.inferwire.v1.ListModelsRequest\x1a .inferwire.v1.ListModelsResponse\"\x03\x90\x02\x01\x12N\n\x08GetModel\x12\x1d.inferwire.v1.GetModelRequest\x1a\x1e.inferwire.v1.GetModelResponse\"\x03\x90\x02\x01\x12]\n\rRegisterModel\x12\".inferwire.v1.RegisterModelRequest\x1a#.inferwire.v1.RegisterModelResponse\"\x03\x90\x02\x02\x12\x63\n\x0fUnregisterModel\x12$.inferwire.v1.UnregisterModelRequest\x1a%.inferwire.v1.UnregisterModelResponse\"\x03\x90\x02\x02\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n inferwire/v1/model_service.proto\x12\x0cinferwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19inferwire/v1/models.proto2\xaa\x03\n\x0cModelService\x12\x66\n\nListModels\x12\x1f.inferwire.v1.ListModelsRequest\x1a .inferwire.v1.ListModelsResponse\"\x15\x90\x02\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models\x12n\n\x08GetModel\x12\x1d.inferwire.v1.GetModelRequest\x1a\x1e.inferwire.v1.GetModelResponse\"#\x90\x02\x01\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/models/{model_id=**}\x12]\n\rRegisterModel\x12\".inferwire.v1.RegisterModelRequest\x1a#.inferwire.v1.RegisterModelResponse\"\x03\x90\x02\x02\x12\x63\n\x0fUnregisterModel\x12$.inferwire.v1.UnregisterModelRequest\x1a%.inferwire.v1.UnregisterModelResponse\"\x03\x90\x02\x02\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,13 +35,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\030inferwire/v1;inferwirev1'
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._loaded_options = None
-  _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\220\002\001'
+  _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\220\002\001\202\323\344\223\002\014\022\n/v1/models'
   _globals['_MODELSERVICE'].methods_by_name['GetModel']._loaded_options = None
-  _globals['_MODELSERVICE'].methods_by_name['GetModel']._serialized_options = b'\220\002\001'
+  _globals['_MODELSERVICE'].methods_by_name['GetModel']._serialized_options = b'\220\002\001\202\323\344\223\002\032\022\030/v1/models/{model_id=**}'
   _globals['_MODELSERVICE'].methods_by_name['RegisterModel']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['RegisterModel']._serialized_options = b'\220\002\002'
   _globals['_MODELSERVICE'].methods_by_name['UnregisterModel']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['UnregisterModel']._serialized_options = b'\220\002\002'
-  _globals['_MODELSERVICE']._serialized_start=78
-  _globals['_MODELSERVICE']._serialized_end=454
+  _globals['_MODELSERVICE']._serialized_start=108
+  _globals['_MODELSERVICE']._serialized_end=534
 # @@protoc_insertion_point(module_scope)

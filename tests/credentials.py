@@ -11,8 +11,16 @@ from typing import Any
 
 import jwt
 import trustme
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from service.client import Tls
 
@@ -43,6 +51,24 @@ class Authority:
         certificate, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
         replace(certificate, b"".join(part.bytes() for part in issued.cert_chain_pems))
         replace(key, issued.private_key_pem.bytes())
+        return certificate, key
+
+    def issue_workload(self, name: str, uri: str) -> tuple[Path, Path]:
+        """As `issue`, for a name as meshes give them (SPIFFE), which trustme doesn't know."""
+        own = ec.generate_private_key(ec.SECP256R1())
+        authority = x509.load_pem_x509_certificate(self._authority.cert_pem.bytes())
+        signer = load_pem_private_key(self._authority.private_key_pem.bytes(), None)
+        assert isinstance(signer, ec.EllipticCurvePrivateKey)
+        issued = (
+            x509.CertificateBuilder(authority.subject, x509.Name([]), own.public_key(), x509.random_serial_number())
+            .not_valid_before(YESTERDAY)
+            .not_valid_after(YESTERDAY + timedelta(days=3))
+            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=True)
+            .sign(signer, SHA256())
+        )
+        certificate, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
+        replace(certificate, issued.public_bytes(Encoding.PEM))
+        replace(key, own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return certificate, key
 
     def tls(self, *own: Path, server_name: str | None = None) -> Tls:

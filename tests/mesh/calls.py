@@ -1,0 +1,95 @@
+"""What the tests of the mesh have in common: two servers, Envoy in front of them, and who calls."""
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from service.client import Tls
+from tests.mesh.proxy import Envoy
+from tests.serving import ServerProcess, slow_models, slow_server_process, wait_until
+
+SHOP = "spiffe://cluster.example/ns/shop/sa/checkout"
+WEB_TOKEN = "a-token-of-the-web"
+CALLER_KEY = "x-inferwire-caller"
+IDENTITIES = [
+    {"name": "shop", "subjects": ["spiffe://cluster.example/ns/shop/*"]},
+    {"name": "web", "token": WEB_TOKEN},
+]
+# What each server's engine fails for, and how often, before it answers.
+TRICKY = "Try this."
+FAILURES = {TRICKY: 1}
+STEP_S = 0.02
+# A model that takes a call and never says anything.
+SILENT = "silent"
+SILENT_MODEL = {"path": "scripted", "id": SILENT, "engine": "scripted", "engine_args": {"step_s": 3600}}
+NOTICED_S = 60  # bounds a wait
+
+
+class Fleet:
+    """Two servers that talk to Envoy only, each at an address that it keeps."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any], failures: dict[str, int]) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._models = [*slow_models(STEP_S, embed_s=STEP_S, failures=failures), SILENT_MODEL]
+        self._numbers = count()
+        self._running = ExitStack()
+        self.servers = [self._started(), self._started()]
+
+    def __enter__(self) -> "Fleet":
+        for server in self.servers:
+            server.wait_until_serving()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._running.close()
+
+    def _started(self, address: str = "127.0.0.1:0") -> ServerProcess:
+        folder = self._folder / f"server-{next(self._numbers)}"
+        folder.mkdir()
+        server = {"address": address, "drain_window_s": 5}
+        process = slow_server_process(folder, self._models, server=server, log={"json_lines": True}, **self._settings)
+        return self._running.enter_context(process)
+
+    def replace(self, number: int) -> ServerProcess:
+        """Starts one at the address of a server that has ended, and returns that."""
+        ended = self.servers[number]
+        self.servers[number] = self._started(ended.target)
+        self.servers[number].wait_until_serving()
+        return ended
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """All of it, and the certificates of those who call."""
+
+    fleet: Fleet
+    envoy: Envoy
+    shop: Tls
+    nobody: Tls
+    """Trusts Envoy, and has no certificate."""
+
+    def channel(self, tls: Tls | None = None) -> grpc.aio.Channel:
+        """Without retries of its own: those are Envoy's."""
+        credentials = (tls or self.shop).credentials()
+        return grpc.aio.secure_channel(self.envoy.target, credentials, options=[("grpc.enable_retries", 0)])
+
+    def wait_until_all_serve(self) -> None:
+        """As Envoy sees it."""
+        for cluster in ("generation", "others"):
+            assert wait_until(lambda: all(map(healthy, self.envoy.hosts(cluster).values())), NOTICED_S)
+
+
+def healthy(status: Any) -> bool:
+    return bool(status == {"eds_health_status": "HEALTHY"})
+
+
+def calls_of(server: ServerProcess, request_prefix: str = "") -> list[dict[str, Any]]:
+    """Its records of calls, by its log."""
+    lines = (json.loads(line) for line in server.logged().splitlines() if line.startswith("{"))
+    return [line for line in lines if line.get("method") and line["request_id"].startswith(request_prefix)]

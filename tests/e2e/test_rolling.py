@@ -7,20 +7,19 @@ the end when the connection is told to go away, and what it sends in that moment
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import count, cycle
+from itertools import count
 from pathlib import Path
 
 import grpc
 import pytest
 
-from service.api.events import Complete
 from service.client import Client
-from tests.e2e.calls import chat, completion, embeddings
+from tests.e2e.steady_calls import Callers
 from tests.serving import LOAD_S, ServerProcess, slow_models, slow_server_process, wait_until
 
-CALLS, AT_ONCE, TOKENS, STEP_S = 500, 8, 10, 0.02
+CALLS, AT_ONCE, STEP_S = 500, 8, 0.02
 WINDOW_S = 5
 BALANCED = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
 CHANNEL_OPTIONS = (
@@ -77,39 +76,6 @@ def wait_for_calls(server: ServerProcess) -> None:
     assert wait_until(lambda: served_by(server) >= AT_ONCE, LOAD_S)
 
 
-async def stream(client: Client) -> None:
-    *_, last = [event async for event in client.stream_chat(chat(tokens=TOKENS))]
-    assert isinstance(last, Complete)
-    assert last.usage.completion_tokens == TOKENS
-
-
-KINDS: Sequence[Callable[[Client], Awaitable[object]]] = (
-    stream,
-    lambda client: client.chat(chat(tokens=TOKENS)),
-    lambda client: client.complete(completion(tokens=TOKENS)),
-    lambda client: client.embed(embeddings("one", "two")),
-)
-
-
-class Callers:
-    """Call until they are told that it is over, and it is enough."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._kinds: Iterator[Callable[[Client], Awaitable[object]]] = cycle(KINDS)
-        self.calls = 0
-        self.failures: list[Exception] = []
-        self.over = False
-
-    async def work(self) -> None:
-        while not self.over or self.calls < CALLS:
-            self.calls += 1
-            try:
-                await next(self._kinds)(self._client)
-            except Exception as failure:
-                self.failures.append(failure)
-
-
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
     with Fleet(tmp_path) as fleet:
@@ -122,7 +88,7 @@ async def test_500_calls_while_both_are_replaced(fleet: Fleet) -> None:
     first, second = fleet.all
     target = f"ipv4:{first.target},{second.target}"
     async with grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
-        callers = Callers(Client.over(channel))
+        callers = Callers(Client.over(channel), at_least=CALLS)
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(callers.work())

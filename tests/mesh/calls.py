@@ -1,6 +1,9 @@
 """What the tests of the mesh have in common: two servers, Envoy in front of them, and who calls."""
 
+import asyncio
 import json
+import signal
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -10,7 +13,7 @@ from typing import Any
 import grpc
 
 from service.client import Tls
-from tests.mesh.proxy import Envoy
+from tests.mesh.proxy import GENERATION, OTHERS, Envoy
 from tests.serving import ServerProcess, slow_models, slow_server_process, wait_until
 
 SHOP = "spiffe://cluster.example/ns/shop/sa/checkout"
@@ -21,13 +24,15 @@ IDENTITIES = [
     {"name": "web", "token": WEB_TOKEN},
 ]
 # What each server's engine fails for, and how often, before it answers.
-TRICKY = "Try this."
-FAILURES = {TRICKY: 1}
+FAILS_ONCE, FAILS_ALWAYS = "Try this once.", "Try this ever again."
+FAILURES = {FAILS_ONCE: 1, FAILS_ALWAYS: 1_000_000}
 STEP_S = 0.02
 # A model that takes a call and never says anything.
 SILENT = "silent"
 SILENT_MODEL = {"path": "scripted", "id": SILENT, "engine": "scripted", "engine_args": {"step_s": 3600}}
+CHANNEL_OPTIONS = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
 NOTICED_S = 60  # bounds a wait
+HEALTHY = {"eds_health_status": "HEALTHY"}
 
 
 class Fleet:
@@ -47,6 +52,9 @@ class Fleet:
         return self
 
     def __exit__(self, *failure: object) -> None:
+        for server in self.servers:
+            # Unlike SIGTERM it leaves no time for balancers to notice.
+            server.process.send_signal(signal.SIGINT)
         self._running.close()
 
     def _started(self, address: str = "127.0.0.1:0") -> ServerProcess:
@@ -56,12 +64,15 @@ class Fleet:
         process = slow_server_process(folder, self._models, server=server, log={"json_lines": True}, **self._settings)
         return self._running.enter_context(process)
 
-    def replace(self, number: int) -> ServerProcess:
-        """Starts one at the address of a server that has ended, and returns that."""
-        ended = self.servers[number]
-        self.servers[number] = self._started(ended.target)
+    def records(self, request_id: str) -> list[dict[str, Any]]:
+        """What the servers' logs say of a call, once for each that it was sent to."""
+        lines = (line for server in self.servers for line in server.logged().splitlines())
+        return [json.loads(line) for line in lines if f'"{request_id}"' in line and '"Call"' in line]
+
+    def replace(self, number: int) -> None:
+        """Starts one at the address of a server that has ended."""
+        self.servers[number] = self._started(self.servers[number].target)
         self.servers[number].wait_until_serving()
-        return ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +86,16 @@ class Mesh:
     """Trusts Envoy, and has no certificate."""
 
     def channel(self, tls: Tls | None = None) -> grpc.aio.Channel:
-        """Without retries of its own: those are Envoy's."""
+        """A connection of its own, and without retries of its own: those are Envoy's."""
         credentials = (tls or self.shop).credentials()
-        return grpc.aio.secure_channel(self.envoy.target, credentials, options=[("grpc.enable_retries", 0)])
+        return grpc.aio.secure_channel(self.envoy.target, credentials, options=CHANNEL_OPTIONS)
 
     def wait_until_all_serve(self) -> None:
         """As Envoy sees it."""
-        for cluster in ("generation", "others"):
-            assert wait_until(lambda: all(map(healthy, self.envoy.hosts(cluster).values())), NOTICED_S)
+        seen = [(server.target, cluster) for server in self.fleet.servers for cluster in (GENERATION, OTHERS)]
+        assert wait_until(lambda: all(self.envoy.health(*one) == HEALTHY for one in seen), NOTICED_S)
 
 
-def healthy(status: Any) -> bool:
-    return bool(status == {"eds_health_status": "HEALTHY"})
-
-
-def calls_of(server: ServerProcess, request_prefix: str = "") -> list[dict[str, Any]]:
-    """Its records of calls, by its log."""
-    lines = (json.loads(line) for line in server.logged().splitlines() if line.startswith("{"))
-    return [line for line in lines if line.get("method") and line["request_id"].startswith(request_prefix)]
+async def seen(condition: Callable[[], bool]) -> bool:
+    """Whether it came true, while calls go on."""
+    return await asyncio.to_thread(wait_until, condition, NOTICED_S)

@@ -17,6 +17,8 @@ from deploy.check.proxy import Configuration, with_files_in
 from tests.serving import END_S, wait_until
 
 START_S = 60  # bounds a wait
+# Clusters of the configuration: the same servers, balanced in two ways.
+GENERATION, OTHERS = "generation", "others"
 
 # No other Envoy of this machine is to be replaced by this one, and its access log is read at once.
 OPTIONS = ("--disable-hot-restart", "--concurrency", "1", "--file-flush-interval-msec", "20", "--log-level", "warning")
@@ -56,11 +58,20 @@ class Envoy:
         (found, *_) = [*self._json(f"/stats?format=json&filter=^{name}$")["stats"], {"value": 0}]
         return int(found["value"])
 
-    def hosts(self, cluster: str) -> dict[str, Mapping[str, Any]]:
-        """What Envoy knows of the servers of a cluster, by their addresses."""
+    def health(self, server: str, cluster: str = GENERATION) -> Mapping[str, Any]:
+        """What Envoy thinks of a server."""
+        status: Mapping[str, Any] = self._server(server, cluster)["health_status"]
+        return status
+
+    def calls_at(self, server: str, cluster: str = GENERATION) -> int:
+        """Calls of a server that are under way."""
+        stats = self._server(server, cluster)["stats"]
+        return next(int(stat.get("value", 0)) for stat in stats if stat["name"] == "rq_active")
+
+    def _server(self, server: str, cluster: str) -> Any:
         clusters = self._json("/clusters?format=json")["cluster_statuses"]
-        (statuses,) = (known["host_statuses"] for known in clusters if known["name"] == cluster)
-        return {_address(status["address"]): status["health_status"] for status in statuses}
+        known = (host for found in clusters if found["name"] == cluster for host in found["host_statuses"])
+        return next(host for host in known if _address(host["address"]) == server)
 
     def logged(self, request_id: str) -> dict[str, Any]:
         """What the access log says of a call, once it has ended."""

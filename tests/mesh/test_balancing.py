@@ -1,21 +1,39 @@
 """Who gets the next call."""
 
-import asyncio
-from collections import Counter
-from contextlib import AsyncExitStack, aclosing
-
+from inferwire.v1 import inference_service_pb2_grpc
 from service.client import Client
+from service.wire.chat import chat_request_to_proto
 from tests.e2e.calls import chat
-from tests.mesh.calls import Mesh
+from tests.mesh.calls import Mesh, seen
 
-LONG = 100_000
+ENDLESS = chat_request_to_proto(chat(tokens=3000))
 
 
 async def test_short_calls_go_in_turn(mesh: Mesh) -> None:
+    ids = [f"in-turn-{number}" for number in range(10)]
     async with mesh.channel() as channel:
-        for number in range(20):
-            await Client.over(channel).models(request_id=f"in-turn-{number}")
-    served = [mesh.envoy.logged(f"in-turn-{number}")["server"] for number in range(20)]
-    assert len(set(served)) == 2
-    assert all(one != other for one, other in zip(served, served[1:], strict=False))
+        for request_id in ids:
+            await Client.over(channel).models(request_id=request_id)
+    served = [mesh.envoy.logged(request_id)["server"] for request_id in ids]
     assert set(served) == {server.target for server in mesh.fleet.servers}
+    assert served[::2] == served[:1] * 5
+    assert served[1::2] == served[1:2] * 5
+
+
+async def test_generation_takes_the_place_of_what_has_ended(mesh: Mesh) -> None:
+    async with mesh.channel() as channel:
+        stub = inference_service_pb2_grpc.InferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        calls = [stub.StreamChatCompletion(ENDLESS) for _ in range(8)]
+        assert await seen(lambda: under_way(mesh) == [4, 4])
+        # Every other one: had they been given out in turn, these would have been at one server.
+        for call in calls[::2]:
+            call.cancel()
+            assert await seen(lambda: under_way(mesh) == [3, 4])
+            calls.append(stub.StreamChatCompletion(ENDLESS))
+            assert await seen(lambda: sum(under_way(mesh)) == 8)
+            assert under_way(mesh) == [4, 4]
+
+
+def under_way(mesh: Mesh) -> list[int]:
+    """How many calls each server has, the fewest first."""
+    return sorted(mesh.envoy.calls_at(server.target) for server in mesh.fleet.servers)

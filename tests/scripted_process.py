@@ -6,6 +6,7 @@ python scripted_process.py serve --config FILE
     text: The reply.
     replies: {"a question": "..."}    for prompts that hold the question
     failures: {"a question": 2}       how often the engine fails for them, before it answers
+    fail_after: 3                     tokens of any reply, after which the engine fails
 """
 
 import asyncio
@@ -37,6 +38,7 @@ def script(
     text: str = DEFAULT_REPLY,
     replies: dict[str, str] | None = None,
     failures: dict[str, int] | None = None,
+    fail_after: int | None = None,
 ) -> Script:
     left = Counter(failures)
 
@@ -45,7 +47,7 @@ def script(
             left[question] -= 1
             return Reply(text, step_s, fail_after=0)
         found = (answer for question, answer in (replies or {}).items() if question in prompt)
-        return Reply(next(found, text), step_s)
+        return Reply(next(found, text), step_s, fail_after)
 
     return reply
 

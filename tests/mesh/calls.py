@@ -27,9 +27,12 @@ IDENTITIES = [
 FAILS_ONCE, FAILS_ALWAYS = "Try this once.", "Try this ever again."
 FAILURES = {FAILS_ONCE: 1, FAILS_ALWAYS: 1_000_000}
 STEP_S = 0.02
-# A model that takes a call and never says anything.
-SILENT = "silent"
-SILENT_MODEL = {"path": "scripted", "id": SILENT, "engine": "scripted", "engine_args": {"step_s": 3600}}
+# A model that takes a call and never says anything, and one that fails at its fourth token.
+SILENT, BREAKING = "silent", "breaking"
+ODD_MODELS = [
+    {"path": "scripted", "id": SILENT, "engine": "scripted", "engine_args": {"step_s": 3600}},
+    {"path": "scripted", "id": BREAKING, "engine": "scripted", "engine_args": {"fail_after": 3}},
+]
 CHANNEL_OPTIONS = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
 NOTICED_S = 60  # bounds a wait
 HEALTHY = {"eds_health_status": "HEALTHY"}
@@ -41,7 +44,7 @@ class Fleet:
     def __init__(self, folder: Path, settings: dict[str, Any], failures: dict[str, int]) -> None:
         self._folder = folder
         self._settings = settings
-        self._models = [*slow_models(STEP_S, embed_s=STEP_S, failures=failures), SILENT_MODEL]
+        self._models = [*slow_models(STEP_S, embed_s=STEP_S, failures=failures), *ODD_MODELS]
         self._numbers = count()
         self._running = ExitStack()
         self.servers = [self._started(), self._started()]

@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
+from google.rpc import error_details_pb2, status_pb2
 
 from inferwire.v1 import chat_pb2, completion_pb2, embeddings_pb2, models_pb2, preflight_pb2
-from tests.mesh.calls import FAILS_ALWAYS, SILENT, Mesh
+from tests.mesh.calls import BREAKING, FAILS_ALWAYS, Mesh
 from tests.programs import program
 from tests.serving import EMBEDDER, END_S, LLM
 
-START, PROGRESS, COMPLETE = range(1, 4)
 FIVE_TOKENS = {"max_tokens": 5, "min_tokens": 5}
 
 
-def chat(text: str = "Hi", **sampling: int) -> dict[str, Any]:
+def chat(text: str = "Hi", model: str = LLM) -> dict[str, Any]:
     messages = [{"user": {"content": {"text": text}}}]
-    return {"model_id": LLM, "messages": messages, "sampling_params": sampling or FIVE_TOKENS}
+    return {"model_id": model, "messages": messages, "sampling_params": FIVE_TOKENS}
 
 
 COMPLETION = {"model_id": LLM, "content": {"text": "Once"}, "sampling_params": FIVE_TOKENS}
@@ -30,7 +30,7 @@ UNARY = {
     "/v1/inference/chat-completion": (chat(), chat_pb2.ChatCompletionResponse),
     "/v1/inference/completion": (COMPLETION, completion_pb2.CompletionResponse),
     "/v1/inference/embeddings": (EMBEDDINGS, embeddings_pb2.EmbeddingsResponse),
-    "/v1/inference/preflight": ({"chat_completion": chat()}, preflight_pb2.PreflightResponse),
+    "/v1/inference/preflight": ({"chat": chat()}, preflight_pb2.PreflightResponse),
     "/v1/models": (None, models_pb2.ListModelsResponse),
     f"/v1/models/{LLM}": (None, models_pb2.GetModelResponse),
 }
@@ -56,17 +56,14 @@ class Answer:
 
 
 def curl(mesh: Mesh, path: str, body: Any = None, **headers: str) -> Answer:
-    folder = mesh.envoy.access_log.parent
-    fields, request = folder / "fields", [] if body is None else ["--json", json.dumps(body)]
-    given = [option for name, value in headers.items() for option in ("-H", f"{name.replace('_', '-')}: {value}")]
-    done = subprocess.run(
-        [program("curl"), "-sS", "--no-buffer", "-D", fields, "-w", "%{stderr}%{http_code}", *identity(mesh)]
-        + [*given, *request, f"https://{mesh.envoy.target}{path}"],
-        capture_output=True,
-        text=True,
-        timeout=END_S,
-        check=True,
-    )
+    fields = mesh.envoy.access_log.with_name("fields")
+    command: list[str | Path] = [program("curl"), "-sS", "-D", fields, "-w", "%{stderr}%{http_code}", *identity(mesh)]
+    for name, value in headers.items():
+        command += ["-H", f"{name.replace('_', '-')}: {value}"]
+    if body is not None:
+        command += ["--json", json.dumps(body)]
+    command.append(f"https://{mesh.envoy.target}{path}")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=END_S, check=True)
     return Answer(int(done.stderr), fields_in(fields), done.stdout)
 
 
@@ -96,7 +93,56 @@ def test_a_route_answers_what_its_method_does(mesh: Mesh, path: str) -> None:
 def test_a_stream_is_server_sent_events(mesh: Mesh, path: str, body: Any) -> None:
     answer = curl(mesh, f"/v1/inference/{path}:stream", body)
     assert answer.fields["content-type"] == "text/event-stream"
-    start, *progress, complete = answer.events()
-    assert [event.get("sequence", "0") for event in (start, *progress, complete)] == list(map(str, range(7)))
-    assert complete["usage"]["completion_tokens"] == 5
+    events = list(answer.events())
+    assert [event.get("sequence", "0") for event in events] == list(map(str, range(7)))
+    assert events[-1]["usage"]["completion_tokens"] == 5
     assert answer.fields["grpc-status"] == "0"
+
+
+def test_a_stream_that_breaks_has_no_end_and_says_why_behind_it(mesh: Mesh) -> None:
+    answer = curl(mesh, "/v1/inference/chat-completion:stream", chat(model=BREAKING))
+    types = [event["event"]["event_type"] for event in answer.events()]
+    assert types == ["RESPONSE_EVENT_TYPE_START"] + ["RESPONSE_EVENT_TYPE_PROGRESS"] * 3
+    assert answer.fields["grpc-status"] == "14"
+    assert answer.fields["grpc-message"] == "The engine was told to fail."
+
+
+@pytest.mark.parametrize("verb", ["", ":stream"])
+def test_a_refusal_is_a_status_of_http_with_all_that_the_server_said(mesh: Mesh, verb: str) -> None:
+    answer = curl(mesh, f"/v1/inference/chat-completion{verb}", chat(model="another"))
+    assert answer.status == 404
+    status = ParseDict(answer.json, status_pb2.Status())
+    status.details[0].Unpack(info := error_details_pb2.ErrorInfo())
+    assert (status.code, info.reason) == (5, "MODEL_NOT_FOUND")
+
+
+def test_who_is_to_try_later_is_told_when_in_the_words_of_http(mesh: Mesh) -> None:
+    answer = curl(mesh, "/v1/inference/chat-completion", chat(FAILS_ALWAYS))
+    assert answer.status == 503
+    assert answer.fields["retry-after"] == "1"
+    assert any(detail["@type"].endswith("RetryInfo") for detail in answer.json["details"])
+
+
+def test_fields_that_envoy_does_not_know_are_lost(mesh: Mesh) -> None:
+    """As the README warns; the server never sees them."""
+    assert curl(mesh, "/v1/inference/chat-completion", chat() | {"stream": True}).json["usage"]
+
+
+NO_ROUTES = {
+    "a-parameter": ("/v1/models?search=x", 400),
+    "a-path": ("/v1/nothing", 404),
+    "a-method-without-grpc": ("/inferwire.v1.ModelService/ListModels", 404),
+}
+
+
+@pytest.mark.parametrize("name", NO_ROUTES)
+def test_what_is_no_route_reaches_no_server(mesh: Mesh, name: str) -> None:
+    path, status = NO_ROUTES[name]
+    assert curl(mesh, path, x_request_id=name).status == status
+    assert mesh.envoy.logged(name)["server"] is None
+
+
+def test_a_refusal_is_logged_with_the_status_of_grpc(mesh: Mesh) -> None:
+    curl(mesh, "/v1/models/another", x_request_id="a-json-refusal")
+    logged = mesh.envoy.logged("a-json-refusal")
+    assert (logged["grpc_status"], logged["http_status"], logged["path"]) == (5, 404, "/v1/models/another")

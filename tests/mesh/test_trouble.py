@@ -99,7 +99,7 @@ async def test_more_calls_than_envoy_lets_through_are_refused_at_once(mesh: Mesh
         with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
             await Client.over(another).chat(chat(tokens=1), request_id="one-too-many")
         assert mesh.envoy.logged("one-too-many")["flags"] == "UO"
-        assert len(await Client.over(another).models()) == 3
+        assert len(await Client.over(another).models()) == 4
         for call in waiting:
             call.cancel()
         assert await seen(lambda: calls_under_way(mesh) == 0)

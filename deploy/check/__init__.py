@@ -8,6 +8,8 @@ pods          probes, time to end, rights, volumes, settings
 links         what objects say of each other: ports, selectors, targets
 proxy         Envoy's configuration
 values        the chart's values and their schema
+queries       what is asked of Prometheus: by the dashboard, the alert rules, and autoscaling
+monitoring    the dashboard's file, and what is said about each alert
 
 Each check takes manifests and yields problems, as sentences.
 """

@@ -1,6 +1,7 @@
 """The dashboard as Grafana reads it, from version 10 on."""
 
 from collections.abc import Iterator
+from itertools import count
 
 from grafana_foundation_sdk.builders import common, dashboard, heatmap, prometheus, stat, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -34,11 +35,12 @@ def _dashboard() -> dashboard.Dashboard:
     )
     for variable in _variables():
         board.with_variable(variable)
+    numbers = count(1)
     for row in ROWS:
         if row is not AT_A_GLANCE:
             board.with_row(dashboard.Row(row.title))
         for panel in row.panels:
-            board.with_panel(_panel(panel))
+            board.with_panel(_panel(panel).id(next(numbers)))
     return board
 
 

@@ -20,7 +20,7 @@ class Unit(StrEnum):
     TOKENS_PER_SECOND = "tokens/s"
     SECONDS = "s"
     SHARE = "percentunit"
-    BYTES = "bytes"
+    BYTES = "decbytes"
 
 
 class Shape(StrEnum):
@@ -329,6 +329,12 @@ PROCESS = Row(
     "Life of the servers",
     [
         Panel(
+            "Engines that serve",
+            "On how many servers each model's engine is up.",
+            Unit.COUNT,
+            {"{{model}}": total(chosen("inferwire_engine_up"), "model")},
+        ),
+        Panel(
             "Engines that failed",
             "Died, or stalled and ended, in the last quarter of an hour.",
             Unit.COUNT,
@@ -345,7 +351,7 @@ PROCESS = Row(
         ),
         Panel(
             "Processor",
-            "Cores that the server's own process uses. Engines are processes beside it, but on CPU.",
+            "Cores that the server's own process uses. Engines are processes beside it.",
             Unit.COUNT,
             {"{{instance}}": rate(of_servers("process_cpu_seconds_total"), "instance")},
         ),
@@ -354,6 +360,12 @@ PROCESS = Row(
             "Of the server's own process.",
             Unit.BYTES,
             {"{{instance}}": of_servers("process_resident_memory_bytes")},
+        ),
+        Panel(
+            "Open files",
+            "Of the server's own process; connections are among them.",
+            Unit.COUNT,
+            {"{{instance}}": of_servers("process_open_fds")},
         ),
     ],
 )

@@ -30,11 +30,11 @@ from deploy.monitoring.prometheus import Prometheus, Series
 
 COLUMNS, WIDTH_IN, DPI = 3, 15.0, 100
 TITLE_IN, HEADING_IN, NUMBERS_IN, PANEL_IN, GAP_IN = 0.6, 0.42, 1.05, 2.75, 0.1
-LEFT_IN, RIGHT_IN, ABOVE_IN, BELOW_IN = 0.72, 0.2, 0.36, 0.78
+LEFT_IN, RIGHT_IN, ABOVE_IN, BELOW_IN = 0.78, 0.2, 0.38, 0.92
 """From a panel's edges to its axes."""
 COLOURS = 128
 """Of the PNG: a picture of lines needs no more, and is a third as large."""
-MOST_IN_LEGEND, LEGEND_LETTERS = 6, 46
+LEGEND_LINES, LEGEND_LETTERS = 4, 58
 SCRAPES_PER_RATE = 6
 INK, FAINT, GRID, PAPER, CARD, RED, GREEN = (
     "#d8d9da",
@@ -47,10 +47,17 @@ INK, FAINT, GRID, PAPER, CARD, RED, GREEN = (
 )
 LINES = ("#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#b877d9", "#f2495c", "#8ab8ff", "#37872d", "#fade2a", "#ca95e5")
 HEAT = LinearSegmentedColormap.from_list("heat", [CARD, "#1f4b5f", "#2f8f83", "#9bd770", "#fade2a"])
-BOX_STYLE = {"boxstyle": "round,pad=0,rounding_size=0.002", "facecolor": CARD, "edgecolor": GRID, "linewidth": 0.8}
+BOX_STYLE = {
+    "boxstyle": "round,pad=0,rounding_size=0.002",
+    "facecolor": CARD,
+    "edgecolor": GRID,
+    "linewidth": 0.8,
+    "zorder": -1,
+}
 STYLE = {
+    "axes.axisbelow": True,
     "axes.edgecolor": GRID,
-    "axes.facecolor": CARD,
+    "axes.facecolor": "none",
     "axes.grid": True,
     "axes.labelcolor": FAINT,
     "axes.prop_cycle": mpl.cycler(color=LINES),
@@ -60,7 +67,7 @@ STYLE = {
     "font.size": 9,
     "grid.color": GRID,
     "grid.linewidth": 0.6,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": 8,
     "legend.columnspacing": 1.2,
     "legend.handlelength": 0.9,
     "legend.labelcolor": INK,
@@ -170,7 +177,7 @@ class Page:
         axes.set_xlim(*(datetime.fromtimestamp(moment, UTC) for moment in (self._span.begin, self._span.end)))
         axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=7))
         axes.xaxis.set_major_formatter(DateFormatter("%H:%M", UTC))
-        axes.tick_params(length=0)
+        axes.tick_params(length=0, pad=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +246,11 @@ def _scale(axes: Any, panel: Panel, found: Mapping[str, Series]) -> None:
 def _add_legend(axes: Any, found: Mapping[str, Series]) -> None:
     """Below the axes; of many lines those that were highest at some time."""
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    shown = sorted(found, key=lambda legend: np.nanmax(found[legend].values), reverse=True)[:MOST_IN_LEGEND]
-    columns = max(1, min(3, LEGEND_LETTERS // (max(map(len, shown)) + 3)))
-    place = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.13), "ncols": columns}
-    axes.legend([handles[legend] for legend in shown], shown, borderaxespad=0, **place)
+    columns = max(1, min(3, LEGEND_LETTERS // (max(map(len, found)) + 4)))
+    shown = sorted(found, key=lambda legend: np.nan_to_num(found[legend].values).max(), reverse=True)
+    shown = shown[: LEGEND_LINES * columns]
+    place = {"loc": "upper left", "bbox_to_anchor": (-0.03, -0.15), "ncols": columns, "borderaxespad": 0}
+    axes.legend([handles[legend] for legend in shown], shown, **place)
 
 
 def _top(axes: Any, panel: Panel) -> float:
@@ -275,7 +283,7 @@ def written(value: float, unit: Unit) -> str:
         case Unit.SECONDS:
             return f"{value:.3g} s" if value >= 1 or value == 0 else f"{1000 * value:.3g} ms"
         case Unit.BYTES:
-            return f"{value / 2**30:.2g} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
+            return f"{value / 1e9:.3g} GB" if value >= 1e9 else f"{value / 1e6:.3g} MB"
     ending = {Unit.PER_SECOND: "/s", Unit.TOKENS_PER_SECOND: " tok/s"}.get(unit, "")
     return f"{_short(value)}{ending}"
 

@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate generated-fresh release-contract format measure-tools soak fuzz bench bench-quick pin deploy-check deploy-generate clean
+.PHONY: help demo test check generate contract-page generated-fresh release-contract format measure-tools soak fuzz bench bench-quick pin deploy-check deploy-generate clean
 MAKEFLAGS += --no-print-directory
 
 bin := .venv/bin
@@ -36,6 +36,10 @@ check: ## format, lint, types, who imports whom, the contract
 generate: ## write generated/ from protos/
 	@deploy/install test
 	$(bin)/python protos/generate
+
+contract-page: ## write dist/contract.html: the contract for a browser
+	@deploy/install test
+	@$(bin)/python -m protos.page
 
 generated-fresh: ## fail unless generated/ is what protos/ says
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \

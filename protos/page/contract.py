@@ -128,7 +128,8 @@ class Contract:
 
     @property
     def services(self) -> list[Service]:
-        return [service for file in self.files for service in file.services]
+        """Those with most to say first."""
+        return sorted((service for file in self.files for service in file.services), key=lambda s: -len(s.methods))
 
     @property
     def messages(self) -> list[Message]:
@@ -169,6 +170,7 @@ def read_contract(sources: Path = SOURCES) -> Contract:
     buf = Path(sys.executable).with_name("buf")
     built = subprocess.run([buf, "build", sources, "-o", "-#format=binpb"], stdout=subprocess.PIPE, check=True)
     files = [file for file in FileDescriptorSet.FromString(built.stdout).file if file.package == PACKAGE]
+    files.sort(key=lambda file: file.name)
     return Contract(PACKAGE, [_Reader(file, _zeros(files)).file() for file in files])
 
 

@@ -4,7 +4,7 @@ import re
 
 from markupsafe import Markup, escape
 
-from protos.page.contract import CODES, REASON_PREFIX, REASONS, Contract
+from protos.page.contract import REASON_PREFIX, REASONS, Contract
 
 CODE_SPAN = re.compile(r"`([^`]+)`")
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*")
@@ -21,7 +21,7 @@ class Prose:
     def html(self, comment: str, within: str = "") -> Markup:
         """`within` is what the comment is about: it isn't linked to from there."""
         paragraphs = (" ".join(part.split("\n")) for part in comment.split("\n\n"))
-        return Markup("").join(Markup("<p>{}</p>").format(self._inline(part, within)) for part in paragraphs if part)
+        return Markup("\n").join(Markup("<p>{}</p>").format(self._inline(part, within)) for part in paragraphs if part)
 
     def _inline(self, text: str, within: str) -> Markup:
         html = Markup("")
@@ -37,12 +37,14 @@ class Prose:
         for found in WORD.finditer(text):
             html += escape(text[end : found.start()])
             word, end = found[0], found.end()
-            sure = word in CODES or SURELY_A_NAME.search(word)
+            sure = word.isupper() or SURELY_A_NAME.search(word)
             html += self._linked(word, within, word) if sure else escape(word)
         return html + escape(text[end:])
 
     def _linked(self, name: str, within: str, shown: str) -> Markup:
-        target = self._targets.get(name)
+        # A field is named by its siblings without the name of their message.
+        siblings = within.rpartition(".")[0] or within
+        target = self._targets.get(f"{siblings}.{name}") or self._targets.get(name)
         if target is None or target == within:
             return escape(shown)
         return Markup('<a href="#{}">{}</a>').format(target, shown)

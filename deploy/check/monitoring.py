@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from os import environ
+from pathlib import Path
 from shutil import which
 
 import yaml
@@ -29,7 +30,8 @@ def problems() -> Iterator[str]:
     for alert in alerts:
         yield from (f"{alert['alert']}: {problem}" for problem in _unsaid(alert))
     yield from _runbook({alert["alert"] for alert in alerts})
-    yield from _by_promtool()
+    if not skipped():
+        yield from rule_problems()
 
 
 def _unsaid(alert: dict[str, dict[str, str]]) -> Iterator[str]:
@@ -53,12 +55,11 @@ def skipped() -> str:
     return "" if which("promtool") or environ.get(REQUIRED) == "1" else NO_PROMTOOL
 
 
-def _by_promtool() -> Iterator[str]:
-    if skipped():
-        return
+def rule_problems(alerts: Path = ALERTS, tests: Path = RULE_TESTS) -> Iterator[str]:
+    """By Prometheus' own tool."""
     try:
-        run("promtool", "check", "rules", ALERTS)
-        run("promtool", "test", "rules", RULE_TESTS)
+        run("promtool", "check", "rules", alerts)
+        run("promtool", "test", "rules", tests)
     except FileNotFoundError:
         yield NO_PROMTOOL
     except ProgramFailed as failed:

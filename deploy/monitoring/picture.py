@@ -240,7 +240,11 @@ def _scale(axes: Any, panel: Panel, found: Mapping[str, Series]) -> None:
     if found:
         _add_legend(axes, found)
     else:
-        axes.text(0.5, 0.5, "nothing happened", transform=axes.transAxes, ha="center", va="center", color=FAINT)
+        _say_nothing(axes)
+
+
+def _say_nothing(axes: Any) -> None:
+    axes.text(0.5, 0.5, "nothing happened", transform=axes.transAxes, ha="center", va="center", color=FAINT)
 
 
 def _add_legend(axes: Any, found: Mapping[str, Series]) -> None:
@@ -260,6 +264,9 @@ def _top(axes: Any, panel: Panel) -> float:
 
 def _heatmap(axes: Any, panel: Panel, found: Mapping[str, Series]) -> None:
     """Each bucket alone, where Prometheus counts the lower ones in."""
+    if not found:
+        _say_nothing(axes)
+        return
     bounds = sorted((bound for bound in found if bound != "+Inf"), key=float)
     moments = sorted({moment for series in found.values() for moment in series.times})
     upto = np.array([np.interp(moments, found[bound].times, found[bound].values) for bound in bounds])

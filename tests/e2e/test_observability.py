@@ -8,6 +8,7 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.check.queries import dashboard_expressions, rule_expressions, series_of
 from inferwire.v1 import chat_pb2, embeddings_pb2, inference_service_pb2_grpc
 from tests.otlp_receiver import ReceivedSpan, Receiver, otlp_receiver
 from tests.serving import (
@@ -111,6 +112,23 @@ def test_vllm_s_metrics_of_all_models_are_beside_ours(real_server: ServerProcess
     assert prompts[LLM] > 0
     first = families["inferwire_time_to_first_token_seconds"].samples
     assert any(sample.labels["model"] == LLM and sample.value for sample in first)
+
+
+@pytest.mark.real_model
+def test_the_dashboard_and_the_alerts_ask_for_what_a_server_tells(
+    real_server: ServerProcess, metrics_address: str
+) -> None:
+    call(real_server.target)
+    text = urllib.request.urlopen(f"http://{metrics_address}/metrics").read().decode()
+    families = list(text_string_to_metric_families(text))
+    # Of what hasn't happened yet there is the name alone.
+    told = {name for family in families for name in (family.name, f"{family.name}_total", f"{family.name}_bucket")}
+    told |= {sample.name for family in families for sample in family.samples}
+    asked = series_of([expression for _, expression in dashboard_expressions()] + list(rule_expressions()))
+    own = {name for name in asked if not name.startswith("inferwire:")} - {"up"}
+    assert own - told == set()
+    labels = {sample.name: sample.labels.keys() for family in families for sample in family.samples}
+    assert all("model_name" in labels[name] for name in own if name.startswith("vllm:"))
 
 
 def test_no_text_is_in_a_trace_unless_it_is_asked_for(tmp_path: Path, receiver: Receiver) -> None:

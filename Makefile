@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate contract-page generated-fresh release-contract format measure-tools soak fuzz bench bench-quick pin deploy-check deploy-generate clean
+.PHONY: help demo test check generate contract-page generated-fresh release-contract format measure-tools soak fuzz bench bench-quick pin dashboard-picture deploy-check deploy-generate clean
 MAKEFLAGS += --no-print-directory
 
 bin := .venv/bin
@@ -80,11 +80,15 @@ bench-quick: ## Inferwire beside the raw engine, on a tiny model, in under five 
 pin: ## write deploy/constraints-cpu.txt anew
 	@deploy/install pin
 
-deploy-check: ## render chart and kustomizations, validate them, assert what matters; lint the Dockerfile
+dashboard-picture: ## draw the dashboard of minutes=6 of mixed traffic, without Grafana; needs prometheus
+	@deploy/install test
+	@exec $(bin)/python -m tests.benchmarks.dashboard --minutes $(or $(minutes),6) --png $(or $(png),deploy/monitoring/dashboard.png)
+
+deploy-check: ## check what is deployed: chart, kustomizations, Dockerfile, dashboard, alert rules
 	@deploy/install test
 	@$(bin)/python -m deploy.check
 
-deploy-generate: ## write the chart's schema of settings, and the base for Kustomize
+deploy-generate: ## write the chart's schema of settings, its dashboard, and the base for Kustomize
 	@deploy/install test
 	@$(bin)/python -m deploy.check generate
 

@@ -1,6 +1,5 @@
 """Who may connect to whom, and who is calling as servers see it."""
 
-import shutil
 from pathlib import Path
 
 import grpc
@@ -8,10 +7,11 @@ import pytest
 
 from inferwire.v1 import admin_service_pb2, admin_service_pb2_grpc, model_service_pb2_grpc, models_pb2
 from service.client import Client, Tls
+from tests.canned_server import running_canned_server
 from tests.credentials import Authority
 from tests.e2e.calls import chat
-from tests.mesh.calls import CALLER_KEY, NOTICED_S, SHOP, WEB_TOKEN, Mesh
-from tests.mesh.proxy import running_envoy
+from tests.mesh.calls import CALLER_KEY, HEALTHY, NOTICED_S, SHOP, WEB_TOKEN, Mesh
+from tests.mesh.proxy import GENERATION, OTHERS, running_envoy
 from tests.serving import END_S, wait_until
 
 SERVERS_NAME = [("grpc.ssl_target_name_override", "inferwire.models"), ("grpc.enable_retries", 0)]
@@ -71,17 +71,19 @@ async def test_servers_talk_to_envoy_only(mesh: Mesh, authorities: dict[str, Aut
         assert await outcome_at_a_server(mesh, other, AS_SHOP) is grpc.StatusCode.UNAVAILABLE
 
 
-@pytest.mark.parametrize("cluster", ["generation", "others"])
-async def test_envoy_talks_to_servers_of_their_authority_only(
-    mesh: Mesh, files: Path, tmp_path: Path, cluster: str
+@pytest.mark.parametrize(
+    ("authority", "name", "why"),
+    [("callers", "inferwire.models", "fail_verify_error"), ("servers", "another.models", "fail_verify_san")],
+)
+def test_envoy_talks_to_servers_of_their_authority_and_name_only(
+    authorities: dict[str, Authority], files: Path, tmp_path: Path, authority: str, name: str, why: str
 ) -> None:
-    deceived = tmp_path / "files"
-    shutil.copytree(files, deceived)
-    shutil.copy(files / "callers" / "ca.crt", deceived / "servers" / "ca.crt")
-    with running_envoy(tmp_path, deceived, [mesh.fleet.servers[0].target]) as envoy:
-        refused = f"cluster.{cluster}.ssl.fail_verify_error"
-        assert wait_until(lambda: envoy.stat(refused) > 0, NOTICED_S)
-        assert envoy.stat(f"cluster.{cluster}.health_check.success") == 0
+    certificate, key = authorities[authority].issue("impostor", name)
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    with running_canned_server(credentials) as impostor, running_envoy(tmp_path, files, [impostor.target]) as envoy:
+        for cluster in (GENERATION, OTHERS):
+            assert wait_until(lambda cluster=cluster: envoy.stat(f"cluster.{cluster}.ssl.{why}") > 0, NOTICED_S)
+            assert envoy.health(impostor.target, cluster) != HEALTHY
 
 
 async def test_operators_do_not_call_whichever_server_comes_first(mesh: Mesh) -> None:

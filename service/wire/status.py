@@ -77,7 +77,7 @@ def status_from_error(error: InferwireError, request_id: str) -> Status:
 
 def _retry_metadata(delay_s: float) -> Iterator[tuple[str, str]]:
     yield PUSHBACK_KEY, str(round(delay_s * 1000))
-    # Whole seconds are all that HTTP has. Never too soon, and a second at least: Envoy takes 0 for no number.
+    # Whole seconds are all that HTTP has. Never too few, and never 0, which would say nothing.
     yield RETRY_AFTER_KEY, str(max(1, ceil(delay_s)))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.check import image, values
+from deploy.check import image, proxy, values
 from deploy.check.__main__ import problems_of
 from deploy.check.manifests import CHART, EXAMPLES, Manifests, kustomizations, render_all, rendered_chart
 from deploy.check.programs import ProgramFailed
@@ -275,3 +275,31 @@ def test_a_broken_dockerfile_is_told(line: str, other: str, expected: str, tmp_p
     file = tmp_path / "Dockerfile"
     file.write_text(image.DOCKERFILE.read_text().replace(line, other))
     assert expected in "\n".join(image.problems(file))
+
+
+def proxy_problems(file: Path = proxy.CONFIGURATION) -> list[str]:
+    return list(proxy.problems(rendered()["helm cpu-demo"], file))
+
+
+def test_the_proxy_is_configured_right() -> None:
+    assert proxy_problems() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "other", "expected"),
+    [
+        ("num_retries: 2", "number_of_retries: 2", "number_of_retries"),
+        ("inferwire.v1.ModelService]", "inferwire.v1.OtherService]", "inferwire.v1.OtherService"),
+        ("address: inferwire-headless.models", "address: servers.models", "servers.models is no Service of the chart"),
+        ("address: inferwire-headless.models", "address: inferwire-headless.other", "is no Service of the chart"),
+        ("address: inferwire-headless.models", "address: inferwire.models", "is one address for all servers"),
+        ("port_value: 50051", "port_value: 50052", "inferwire-headless.models has no port 50052"),
+        ("          interval: 1s", "          interval: 5s", "noticed after 7.0 s, and its window is 5.0 s"),
+    ],
+)
+def test_a_broken_proxy_is_told(line: str, other: str, expected: str, tmp_path: Path) -> None:
+    file = tmp_path / "envoy.yaml"
+    given = proxy.CONFIGURATION.read_text()
+    assert line in given
+    file.write_text(given.replace(line, other))
+    assert expected in "\n".join(proxy_problems(file))

@@ -1,6 +1,8 @@
 """JSON over HTTP, by curl."""
 
 import json
+import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from google.protobuf.json_format import ParseDict
 from google.rpc import error_details_pb2, status_pb2
 
 from inferwire.v1 import chat_pb2, completion_pb2, embeddings_pb2, models_pb2, preflight_pb2
+from tests.e2e.test_readme import console
 from tests.mesh.calls import BREAKING, FAILS_ALWAYS, Mesh
 from tests.programs import program
 from tests.serving import EMBEDDER, END_S, LLM
@@ -146,3 +149,21 @@ def test_a_refusal_is_logged_with_the_status_of_grpc(mesh: Mesh) -> None:
     curl(mesh, "/v1/models/another", x_request_id="a-json-refusal")
     logged = mesh.envoy.logged("a-json-refusal")
     assert (logged["grpc_status"], logged["http_status"], logged["path"]) == (5, 404, "/v1/models/another")
+
+
+@pytest.mark.parametrize("command", ["curl --cacert", "curl -N --cacert"])
+def test_what_the_readme_shows(mesh: Mesh, command: str) -> None:
+    """What a model says is another thing: the fields are the same, as far as they are shown."""
+    program("curl")
+    asked, shown = console(command)
+    for name, value in {"https://inferwire.example:8443": f"https://{mesh.envoy.target}", **files_of(mesh)}.items():
+        asked = asked.replace(name, value)
+    done = subprocess.run(shlex.split(asked), capture_output=True, text=True, timeout=END_S, check=True)
+    for given, expected in zip(done.stdout.splitlines(), shown.removesuffix("...\n").splitlines(), strict=False):
+        keys = re.findall(r'"(\w+)":', expected)
+        assert re.findall(r'"(\w+)":', given)[: len(keys)] == keys
+
+
+def files_of(mesh: Mesh) -> dict[str, str]:
+    tls = mesh.shop
+    return {" ca.crt ": f" {tls.ca} ", " shop.crt ": f" {tls.certificate} ", " shop.key ": f" {tls.key} "}

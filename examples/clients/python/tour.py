@@ -8,11 +8,11 @@ import json
 import struct
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import grpc
+from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from inferwire.v1.chat_pb2 import RESPONSE_EVENT_TYPE_COMPLETE, RESPONSE_EVENT_TYPE_PROGRESS, ChatCompletionRequest
@@ -198,7 +198,8 @@ async def retry(stub: InferenceServiceStub) -> None:
     patience_ends = time.monotonic() + 30
     while True:
         try:
-            answer = await stub.ChatCompletion(question("What is the capital of France?"), timeout=patience_ends - time.monotonic())
+            left_s = patience_ends - time.monotonic()
+            answer = await stub.ChatCompletion(question("What is the capital of France?"), timeout=left_s)
         except grpc.aio.AioRpcError as error:
             refusal = Refusal.of(error)
             print(f"retry: {refusal}", flush=True)
@@ -234,10 +235,10 @@ class Refusal:
         return cls._of_details(name, error.details)
 
     @classmethod
-    def _of_details(cls, code: str, details: Any) -> "Refusal":
+    def _of_details(cls, code: str, details: Iterable[any_pb2.Any]) -> "Refusal":
         info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
         retry_info = error_details_pb2.RetryInfo()
-        retry_after_s = None
+        retry_after_s: float | None = None
         for detail in details:
             if detail.Unpack(retry_info):
                 retry_after_s = retry_info.retry_delay.ToNanoseconds() / 1e9

@@ -80,7 +80,7 @@ class Turns:
                 return
             turn += self._answered(answer.calls)
         raise TurnFailed(
-            f"The model has called tools in {self._rounds} answers, and goes on; --tool-rounds allows more."
+            f"The model has called tools in {self._rounds} answers; --tool-rounds allows more."
         )
 
     def _answered(self, calls: Sequence[ToolCall]) -> Sequence[Message]:

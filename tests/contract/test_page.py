@@ -19,17 +19,20 @@ from tests.programs import program
 
 # Of a whole page, in a browser that nobody sees.
 PATIENCE_S = 120
-WIDTHS = (1280, 500)
+WIDTHS = (1280, 375)
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
 # Measured by the page itself: what is wider than the window, and what it has drawn.
 PROBE = """<script>addEventListener("load", () => {
   const wide = [...document.querySelectorAll("main *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1);
   const row = document.getElementById("ToolCall.call_id").getBoundingClientRect();
-  document.title = JSON.stringify({
+  parent.postMessage(JSON.stringify({
     width: innerWidth, scrolls: document.documentElement.scrollWidth, wide: wide.map((e) => e.outerHTML.slice(0, 80)),
     row: row.height, nav: getComputedStyle(document.querySelector("nav")).display,
-  });
+  }), "*");
 });</script>"""
+# No window can be made as narrow as a phone.
+FRAME = """<title>waiting</title><script>onmessage = (event) => { document.title = event.data; }</script>
+<iframe src="page.html" width="WIDTH" height="900" style="border: 0"></iframe>"""
 
 
 class Page(HTMLParser):
@@ -174,9 +177,10 @@ class TestInABrowser:
 
     @pytest.mark.parametrize("width", WIDTHS)
     def test_it_fits(self, browser: str, text: str, tmp_path: Path, width: int) -> None:
-        file = tmp_path / "page.html"
-        file.write_text(text.replace("</body>", f"{PROBE}</body>"))
-        dom = self.shown(browser, tmp_path, f"--window-size={width},1000", "--dump-dom", file.as_uri())
+        (tmp_path / "page.html").write_text(text.replace("</body>", f"{PROBE}</body>"))
+        frame = tmp_path / "frame.html"
+        frame.write_text(FRAME.replace("WIDTH", str(width)))
+        dom = self.shown(browser, tmp_path, "--virtual-time-budget=10000", "--dump-dom", frame.as_uri())
         title = re.search("<title>(.*?)</title>", dom)
         assert title
         measured = json.loads(html.unescape(title[1]))

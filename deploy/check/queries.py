@@ -6,7 +6,7 @@ vLLM's own metrics are compared with those of a running server, in tests/e2e/tes
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -34,7 +34,7 @@ ENGINE_PREFIX = "vllm:"
 TARGET_LABELS = {"job", "instance", "namespace", "pod", "service"}
 TARGET_METRICS = {"up": set[str]()}
 
-Labels = Mapping[str, set[str]]
+Labels = dict[str, set[str]]
 """Of series, by their names."""
 
 
@@ -47,7 +47,7 @@ class Query:
 
     def note(self, node: promql_parser.Expr) -> None:
         if isinstance(node, promql_parser.VectorSelector):
-            self.matched.append((node.name, {matcher.name for matcher in node.matchers.matchers}))
+            self.matched.append((node.name or "", {matcher.name for matcher in node.matchers.matchers}))
         elif isinstance(node, promql_parser.MatrixSelector):
             self.note(node.vector_selector)
         elif isinstance(node, promql_parser.AggregateExpr) and node.modifier:

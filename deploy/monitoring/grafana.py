@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from itertools import count
+from typing import TypeAlias
 
 from grafana_foundation_sdk.builders import common, dashboard, heatmap, prometheus, stat, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as shown
 from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from deploy.monitoring.panels import AT_A_GLANCE, ROWS, Panel, Shape, Unit
 
@@ -14,6 +16,7 @@ TITLE, UID = "Inferwire", "inferwire"
 SOURCE = models.DataSourceRef("prometheus", "${datasource}")
 WIDTH, HEIGHT = 8, 8
 NUMBER_WIDTH, NUMBER_HEIGHT = 4, 4
+Drawn: TypeAlias = stat.Panel | heatmap.Panel | timeseries.Panel
 UNITS = {Unit.TOKENS_PER_SECOND: "suffix: tok/s"}
 
 
@@ -68,7 +71,8 @@ def _of_labels(name: str, label: str, query: str) -> dashboard.QueryVariable:
     )
 
 
-def _panel(panel: Panel) -> stat.Panel | heatmap.Panel | timeseries.Panel:
+def _panel(panel: Panel) -> Drawn:
+    drawn: Drawn
     match panel.shape:
         case Shape.NUMBER:
             drawn = _number(panel)
@@ -91,7 +95,7 @@ def _queries(panel: Panel) -> Iterator[prometheus.Dataquery]:
             case Shape.NUMBER:
                 yield query.instant()
             case Shape.HEATMAP:
-                yield query.range().format("heatmap")
+                yield query.range().format(PromQueryFormat.HEATMAP)
             case _:
                 yield query.range()
 

@@ -10,6 +10,16 @@ from deploy.check.proxy import DESCRIPTORS
 from tests.credentials import Authority
 from tests.mesh.calls import CALLER_KEY, FAILURES, IDENTITIES, SHOP, Fleet, Mesh
 from tests.mesh.proxy import running_envoy
+from tests.serving import LOAD_S
+
+TEST_S = 120
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test comes first waits for both servers, and one of them for a third."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(2 * LOAD_S + TEST_S))
 
 
 @pytest.fixture(scope="session")

@@ -79,8 +79,8 @@ class Envoy:
         return self._found(request_id) or {}
 
     def _found(self, request_id: str) -> dict[str, Any] | None:
-        lines = (line for line in self.access_log.read_text().splitlines() if f'"{request_id}"' in line)
-        return next(map(json.loads, lines), None)
+        *lines, _unfinished = self.access_log.read_text().split("\n")
+        return next((json.loads(line) for line in lines if f'"{request_id}"' in line), None)
 
     def _json(self, path: str) -> Any:
         with urllib.request.urlopen(f"http://{self.admin}{path}", timeout=END_S) as answer:

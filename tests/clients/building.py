@@ -133,7 +133,7 @@ LANGUAGES = (
             "protoc-gen-go",
             "protoc-gen-go-grpc",
             f"{GO_PACKAGES}/google.golang.org/grpc",
-            f"{GO_PACKAGES}/github.com/golang/protobuf/ptypes",
+            f"{GO_PACKAGES}/github.com/golang/protobuf/proto/registry.go",
         ),
         build_go,
     ),

@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate contract-page generated-fresh release-contract format measure-tools soak fuzz bench bench-quick pin dashboard-picture deploy-check deploy-generate clean
+.PHONY: help demo test check generate contract-page generated-fresh protos-export stubs release-contract format measure-tools soak fuzz bench bench-quick pin dashboard-picture deploy-check deploy-generate clean
 MAKEFLAGS += --no-print-directory
 
 bin := .venv/bin
@@ -46,6 +46,14 @@ generated-fresh: ## fail unless generated/ is what protos/ says
 	$(bin)/python protos/generate "$$fresh" && \
 	diff -r --exclude=__pycache__ "$$fresh/inferwire" generated/inferwire || \
 	{ echo "generated/ does not fit protos/: run 'make generate' and commit it" >&2; exit 1; }
+
+protos-export: ## copy the contract and all that it imports to dist/protos, for compilers of any language
+	@deploy/install test
+	$(bin)/python protos/export dist/protos
+
+stubs: ## build the Python stubs alone, without the server: dist/inferwire_stubs-*.whl
+	@deploy/install test
+	UV_SYSTEM_CERTS=$${UV_SYSTEM_CERTS:-true} $(bin)/uv build --quiet --wheel generated --out-dir dist
 
 release-contract: ## record the contract as released: from then on it may only grow
 	@deploy/install test
@@ -94,4 +102,5 @@ deploy-generate: ## write the chart's schema of settings, its dashboard, and the
 
 clean: ## remove what these commands made, .venv included
 	rm -rf .venv dist htmlcov .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf examples/clients/*/build examples/clients/node/{node_modules,src/gen}
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -120,9 +120,10 @@ def build_cpp(protos: Path, build: Path) -> Command:
 
 
 PYTHON = Language("python", (), build_python)
+NODE = Language("node", ("npm", "protoc"), build_node)
 LANGUAGES = (
     PYTHON,
-    Language("node", ("npm", "protoc"), build_node),
+    NODE,
     Language("java", ("javac", "make", "protoc", "grpc_java_plugin", "/usr/share/java/grpc-netty.jar"), build_java),
     Language(
         "go",

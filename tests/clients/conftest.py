@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -9,10 +10,15 @@ from tests.clients.building import LANGUAGES, PYTHON, Command, Language
 
 
 @pytest.fixture(scope="session")
-def built(pytestconfig: pytest.Config) -> Callable[[Language], Command]:
-    """How to start the client of a language; it is built in a folder that the next run finds again."""
-    folder = pytestconfig.cache.mkdir("clients")
-    return cache(lambda language: language.built(folder))
+def client_folder(pytestconfig: pytest.Config) -> Path:
+    """Where clients are built, each in a folder of its language; the next run finds it again."""
+    return pytestconfig.cache.mkdir("clients")
+
+
+@pytest.fixture(scope="session")
+def built(client_folder: Path) -> Callable[[Language], Command]:
+    """How to start the client of a language, built first."""
+    return cache(lambda language: language.built(client_folder))
 
 
 @pytest.fixture(scope="session", params=LANGUAGES, ids=lambda language: language.name)

@@ -24,10 +24,10 @@ Mypy = Callable[[Path], CompletedProcess[str]]
 
 
 @pytest.fixture
-def mypy(python: str, pytestconfig: pytest.Config) -> Mypy:
+def mypy(python: str, client_folder: Path) -> Mypy:
     """As a client's own folder configures it, with what is installed beside the stubs."""
-    cache = str(pytestconfig.cache.mkdir("clients") / "mypy")
-    command = (sys.executable, "-m", "mypy", "--python-executable", python, "--cache-dir", cache)
+    cache = ("--cache-dir", str(client_folder / "mypy"))
+    command = (sys.executable, "-m", "mypy", "--python-executable", python, *cache)
     return lambda file: attempt(*command, str(file), cwd=CLIENTS / "python")
 
 

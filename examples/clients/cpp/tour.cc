@@ -28,7 +28,8 @@ constexpr char kChatModel[] = "smollm2-135m-instruct";
 constexpr char kEmbeddingModel[] = "all-minilm-l6-v2";
 
 // Generation has no side effects, so every call may be sent again. gRPC does so by itself, after the time that the
-// server told (grpc-retry-pushback-ms) or else these pauses.
+// server told (grpc-retry-pushback-ms) or else these pauses. CANCELLED, not by the caller, is what a call may meet that
+// arrives just as a server ends.
 constexpr char kServiceConfig[] = R"({
   "methodConfig": [{
     "name": [{"service": "inferwire.v1.InferenceService"}],
@@ -37,7 +38,7 @@ constexpr char kServiceConfig[] = R"({
       "initialBackoff": "0.1s",
       "maxBackoff": "2s",
       "backoffMultiplier": 2,
-      "retryableStatusCodes": ["UNAVAILABLE"]
+      "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]
     }
   }]
 })";

@@ -26,7 +26,8 @@ const (
 )
 
 // Generation has no side effects, so every call may be sent again. gRPC does so by itself, after the time that the
-// server told (grpc-retry-pushback-ms) or else these pauses.
+// server told (grpc-retry-pushback-ms) or else these pauses. CANCELLED, not by the caller, is what a call may meet that
+// arrives just as a server ends.
 const serviceConfig = `{
   "methodConfig": [{
     "name": [{"service": "inferwire.v1.InferenceService"}],
@@ -35,7 +36,7 @@ const serviceConfig = `{
       "initialBackoff": "0.1s",
       "maxBackoff": "2s",
       "backoffMultiplier": 2,
-      "retryableStatusCodes": ["UNAVAILABLE"]
+      "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]
     }
   }]
 }`

@@ -50,7 +50,8 @@ final class Tour {
   private static final Gson GSON = new Gson();
 
   // Generation has no side effects, so every call may be sent again. gRPC does so by itself, after the time that the
-  // server told (grpc-retry-pushback-ms) or else these pauses. It takes JSON as a map, with all numbers as doubles.
+  // server told (grpc-retry-pushback-ms) or else these pauses. CANCELLED, not by the caller, is what a call may meet that
+  // arrives just as a server ends. gRPC takes JSON as a map, with all numbers as doubles.
   private static final Map<String, ?> SERVICE_CONFIG =
       Map.of(
           "methodConfig",
@@ -63,7 +64,7 @@ final class Tour {
                           "initialBackoff", "0.1s",
                           "maxBackoff", "2s",
                           "backoffMultiplier", 2.0,
-                          "retryableStatusCodes", List.of("UNAVAILABLE")))));
+                          "retryableStatusCodes", List.of("UNAVAILABLE", "CANCELLED")))));
 
   /** The arguments of the tool. */
   record Weather(String city, String unit) {}

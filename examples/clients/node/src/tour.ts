@@ -31,7 +31,8 @@ const CHAT_MODEL = "smollm2-135m-instruct";
 const EMBEDDING_MODEL = "all-minilm-l6-v2";
 
 // Generation has no side effects, so every call may be sent again. gRPC does so by itself, after the time that the
-// server told (grpc-retry-pushback-ms) or else these pauses.
+// server told (grpc-retry-pushback-ms) or else these pauses. CANCELLED, not by the caller, is what a call may meet that
+// arrives just as a server ends.
 const SERVICE_CONFIG = {
   methodConfig: [
     {
@@ -41,7 +42,7 @@ const SERVICE_CONFIG = {
         initialBackoff: "0.1s",
         maxBackoff: "2s",
         backoffMultiplier: 2,
-        retryableStatusCodes: ["UNAVAILABLE"],
+        retryableStatusCodes: ["UNAVAILABLE", "CANCELLED"],
       },
     },
   ],

@@ -1,7 +1,9 @@
 """Scripted engines that take their time, or fail, at the start."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 
+from service.engines.base import GenerationRequest, GenerationStep
 from service.engines.scripted import ScriptedLanguageEngine
 from tests.server.serving import LIMITS, LLM
 
@@ -21,6 +23,19 @@ class SlowToLoad(ScriptedLanguageEngine):
 
     async def warm_up(self) -> None:
         await self.let_warm_up.wait()
+
+
+class SlowToWrite(ScriptedLanguageEngine):
+    """Writes when it is let to."""
+
+    def __init__(self) -> None:
+        super().__init__(LLM, LIMITS)
+        self.let_write = asyncio.Event()
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationStep, None]:
+        await self.let_write.wait()
+        async for step in super().generate(request):
+            yield step
 
 
 class FailsToLoad(ScriptedLanguageEngine):

@@ -11,6 +11,8 @@ from google.rpc import error_details_pb2 as details_pb
 from service.engines.scripted import Reply
 from service.settings import AdmissionSettings
 from tests.server.serving import EMBEDDER, LLM, Failure, answers, embedder, language, request, running
+from tests.server.slow_engines import SlowToWrite
+from tests.server.test_cancel import until
 
 NARROW = AdmissionSettings(max_running_requests=2, max_queued_requests=3)
 ONE_AFTER_THE_OTHER = AdmissionSettings(max_running_requests=2, max_queued_requests=0)
@@ -29,10 +31,12 @@ async def outcome(under_way: Any) -> Failure | None:
 
 
 async def test_what_fits_is_served_and_the_rest_is_told_when_to_come_back() -> None:
-    engine = language(Reply("abc", step_s=0.05))
+    engine = SlowToWrite()
     async with running(engine, admission=NARROW) as server:
-        outcomes = await asyncio.gather(*(outcome(server.call("ChatCompletion", chat())) for _ in range(50)))
-        refused = [failure for failure in outcomes if failure]
+        calls = [asyncio.create_task(outcome(server.call("ChatCompletion", chat()))) for _ in range(50)]
+        await until(lambda: sum(call.done() for call in calls) == 45)
+        engine.let_write.set()
+        refused = [failure for failure in await asyncio.gather(*calls) if failure]
         assert len(refused) == 45
         assert {(failure.code, failure.reason) for failure in refused} == {
             (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")

@@ -79,9 +79,7 @@ class Turns:
                 self._conversation.remember(turn)
                 return
             turn += self._answered(answer.calls)
-        raise TurnFailed(
-            f"The model has called tools in {self._rounds} answers; --tool-rounds allows more."
-        )
+        raise TurnFailed(f"The model has called tools in {self._rounds} answers; --tool-rounds allows more.")
 
     def _answered(self, calls: Sequence[ToolCall]) -> Sequence[Message]:
         for call in calls:

@@ -175,7 +175,7 @@ class Page:
     def _finish(self, axes: Any, panel: Panel) -> None:
         axes.set_title(panel.title, loc="left", fontsize=10.5, pad=8)
         axes.set_xlim(*(datetime.fromtimestamp(moment, UTC) for moment in (self._span.begin, self._span.end)))
-        axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=7))
+        axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=9))
         axes.xaxis.set_major_formatter(DateFormatter("%H:%M", UTC))
         axes.tick_params(length=0, pad=5)
 

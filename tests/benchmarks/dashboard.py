@@ -28,8 +28,8 @@ from tests.serving import bundled_models, free_port, server_process, settings_fi
 
 SCRAPE_S = 5
 START_S = 30
-PLACES = 12
-PHASES = (4, 24, 10)
+PLACES = 8
+PHASES = (3, 16, 6)
 """How many send at once."""
 CALLERS = {"shop": 2, "search": 1, "reports": 1}
 """Their weights."""

@@ -5,7 +5,6 @@ They are declared here, in a pool of their own, with the fields that are used: t
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from google.protobuf import duration_pb2
@@ -30,7 +29,7 @@ def load_to_orca(load: LoadReport, cost: Usage | None = None) -> bytes:
         rps_fractional=load.calls_per_second,
         eps=load.failures_per_second,
         named_metrics=_named_metrics(load),
-        request_cost=asdict(cost) if cost else {},
+        request_cost=_request_cost(cost) if cost else {},
     )
     return bytes(report.SerializeToString())
 
@@ -39,6 +38,14 @@ def interval_from_orca(message: Any) -> float:
     """Seconds, as an OrcaLoadReportRequest asks for; 0 where it doesn't. Raises InvalidField."""
     check_span(message.report_interval)
     return seconds_from_proto(message.report_interval)
+
+
+def _request_cost(usage: Usage) -> Mapping[str, float]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "completion_tokens": usage.completion_tokens,
+    }
 
 
 def _named_metrics(load: LoadReport) -> Mapping[str, float]:

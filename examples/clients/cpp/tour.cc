@@ -257,7 +257,7 @@ void Errors(Stub& stub) {
 
 // UNAVAILABLE is gRPC's to retry (kServiceConfig); a full server says when to come back.
 void Retry(Stub& stub) {
-  const auto patience_ends = std::chrono::system_clock::now() + 30s;
+  const auto patience_ends = std::chrono::system_clock::now() + 60s;
   while (true) {
     grpc::ClientContext context;
     context.set_deadline(patience_ends);

@@ -294,7 +294,7 @@ func refused(ctx context.Context, client pb.InferenceServiceClient) error {
 
 // retry leaves UNAVAILABLE to gRPC (serviceConfig); a full server says when to come back.
 func retry(ctx context.Context, client pb.InferenceServiceClient) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	for {
 		answered, err := client.ChatCompletion(ctx, question("What is the capital of France?"))

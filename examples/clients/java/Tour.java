@@ -291,7 +291,7 @@ final class Tour {
 
   /** UNAVAILABLE is gRPC's to retry (SERVICE_CONFIG); a full server says when to come back. */
   private void retry() throws InterruptedException {
-    InferenceServiceBlockingStub patient = stub.withDeadlineAfter(30, TimeUnit.SECONDS);
+    InferenceServiceBlockingStub patient = stub.withDeadlineAfter(60, TimeUnit.SECONDS);
     while (true) {
       try {
         ChatCompletionResponse response =

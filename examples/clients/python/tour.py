@@ -196,7 +196,7 @@ async def errors(stub: InferenceServiceStub) -> None:
 
 async def retry(stub: InferenceServiceStub) -> None:
     """UNAVAILABLE is gRPC's to retry (SERVICE_CONFIG); a full server says when to come back."""
-    patience_ends = time.monotonic() + 30
+    patience_ends = time.monotonic() + 60
     while True:
         try:
             left_s = patience_ends - time.monotonic()

@@ -206,7 +206,7 @@ async function errors(client: Client): Promise<void> {
 
 /** UNAVAILABLE is gRPC's to retry (SERVICE_CONFIG); a full server says when to come back. */
 async function retry(client: Client): Promise<void> {
-  const patienceEnds = Date.now() + 30_000;
+  const patienceEnds = Date.now() + 60_000;
   while (true) {
     try {
       const response = await answer(client, question("What is the capital of France?"), { deadline: patienceEnds });

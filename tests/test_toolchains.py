@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.toolchains import REQUIRED, need
+from tests.toolchains import REQUIRED, need, program
 
 MISSING = ("no-such-program", "/no/such/file")
 
@@ -10,6 +10,7 @@ MISSING = ("no-such-program", "/no/such/file")
 def test_what_is_there_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(REQUIRED, "1")
     need("sh", "/bin/sh")
+    assert program("no-such-program", "sh").endswith("/sh")
 
 
 @pytest.mark.parametrize("missing", MISSING)
@@ -22,5 +23,6 @@ def test_what_is_missing_is_skipped_and_named(monkeypatch: pytest.MonkeyPatch, m
 @pytest.mark.parametrize("missing", MISSING)
 def test_what_is_missing_and_required_is_a_failure(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setenv(REQUIRED, "1")
-    with pytest.raises(pytest.fail.Exception, match=missing):
-        need(missing)
+    for asked in (need, program):
+        with pytest.raises(pytest.fail.Exception, match=missing):
+            asked(missing)

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -17,7 +18,13 @@ def need(*things: str) -> None:
         do_without(f"{', '.join(missing)} not found; deploy/toolchains installs it on Debian")
 
 
-def do_without(reason: str) -> None:
+def program(*names: str) -> str:
+    """The path of the first of these that is there; without any, as `need`."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or do_without(f"{' or '.join(names)} not found; deploy/toolchains installs it on Debian")
+
+
+def do_without(reason: str) -> NoReturn:
     """Skips the test, or fails it where everything is required."""
     if os.environ.get(REQUIRED) == "1":
         pytest.fail(f"{REQUIRED} is set, and: {reason}")

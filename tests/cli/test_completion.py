@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import Inferwire
 from tests.cli.terminal import terminal_of
-from tests.programs import program
+from tests.toolchains import program
 
 # Stands for the installed program: completes, and tells what it would have been run with.
 INFERWIRE = f"""#!{sys.executable}

@@ -15,7 +15,7 @@ from protos.page.contract import Contract, read_contract
 from protos.page.prose import Prose
 from protos.page.render import render
 from tests.contract.descriptors import Declared, declared, files
-from tests.programs import program
+from tests.toolchains import program
 
 # Of a whole page, in a browser that nobody sees.
 PATIENCE_S = 120

@@ -16,8 +16,8 @@ from google.rpc import error_details_pb2, status_pb2
 from inferwire.v1 import chat_pb2, completion_pb2, embeddings_pb2, models_pb2, preflight_pb2
 from tests.e2e.test_readme import console
 from tests.mesh.calls import BREAKING, FAILS_ALWAYS, Mesh
-from tests.programs import program
 from tests.serving import EMBEDDER, END_S, LLM
+from tests.toolchains import program
 
 LARGE = 2**20  # what Envoy keeps of a message that it isn't told to keep more of
 FIVE_TOKENS = {"max_tokens": 5, "min_tokens": 5}

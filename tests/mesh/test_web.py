@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from deploy.check.proxy import DESCRIPTORS
 from tests.credentials import Authority
 from tests.mesh.calls import WEB_TOKEN, Mesh
-from tests.programs import program
 from tests.serving import END_S, LLM, wait_until
+from tests.toolchains import program
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "clients" / "browser"

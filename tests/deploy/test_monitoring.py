@@ -38,6 +38,7 @@ def test_prometheus_own_tool_tries_the_rules(rule: str, other: str, tmp_path: Pa
 
 def test_a_missing_tool_is_a_problem_where_it_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv(monitoring.REQUIRED, raising=False)
     assert monitoring.skipped() == monitoring.NO_PROMTOOL
     monkeypatch.setenv(monitoring.REQUIRED, "1")
     assert monitoring.NO_PROMTOOL in list(monitoring.problems())

@@ -1,17 +1,18 @@
 """Calls that last, and what goes on around them."""
 
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from inferwire.v1 import admin_service_pb2, admin_service_pb2_grpc
+from inferwire.v1 import admin_service_pb2, admin_service_pb2_grpc, inference_service_pb2_grpc
 from service.api.chat import ChatCompletionRequest
 from service.api.completion import CompletionRequest
 from service.api.content import TextContentItem
 from service.api.embeddings import EmbeddingsRequest
 from service.api.messages import UserMessage
 from service.api.sampling import SamplingParams
+from service.wire.completion import completion_request_to_proto
 from tests.serving import EMBEDDER, LLM
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -41,6 +42,14 @@ async def loads_of(target: str) -> list[admin_service_pb2.ModelLoad]:
     async with grpc.aio.insecure_channel(target) as channel:
         stub = admin_service_pb2_grpc.AdminServiceStub(channel)  # type: ignore[no-untyped-call]
         return list((await stub.GetLoad(admin_service_pb2.GetLoadRequest())).models)
+
+
+async def asked_once(target: str) -> grpc.StatusCode:
+    """What becomes of a call without retries, with which one may outlast the return of an engine."""
+    async with grpc.aio.insecure_channel(target) as channel:
+        stub = inference_service_pb2_grpc.InferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        call = stub.Completion(completion_request_to_proto(completion()))
+        return cast(grpc.StatusCode, await call.code())
 
 
 async def health_of(target: str, service: str = "") -> int:

@@ -165,16 +165,16 @@ class AnswerInProgress:
         return Start(self._next(), self._engine.identifier, self._call.request_id)
 
     def complete(self, finish: Finish, outcome: ConstraintOutcome | None) -> Complete:
-        call = self._call
-        call.stop_reason = self._stop_reason(finish)
+        call, stop_reason = self._call, self._stop_reason(finish)
+        call.stop_reason = stop_reason
         call.constraint_outcome = outcome or ""
         call.tool_verdicts += [tool_call.verdict for tool_call in self._reader.calls if tool_call.verdict]
         if call.records_texts:
-            record_answer(self._reader.text, call.stop_reason)
+            record_answer(self._reader.text, stop_reason)
         usage = Usage(call.prompt_tokens, call.cached_tokens, call.completion_tokens, call.neutralized_spans)
         return Complete(
             sequence=self._next(),
-            stop_reason=StopReason(call.stop_reason),
+            stop_reason=stop_reason,
             usage=usage,
             timings=Timings(call.queued_s or 0.0, call.first_token_s, call.elapsed_s()),
             metrics=self._metrics(usage),

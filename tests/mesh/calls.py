@@ -12,7 +12,10 @@ from typing import Any
 
 import grpc
 
+from inferwire.v1 import inference_service_pb2_grpc
 from service.client import Tls
+from service.wire.chat import chat_request_to_proto
+from tests.e2e.calls import chat
 from tests.mesh.proxy import GENERATION, OTHERS, Envoy
 from tests.serving import ServerProcess, slow_models, slow_server_process, wait_until
 
@@ -33,6 +36,7 @@ ODD_MODELS = [
     {"path": "scripted", "id": SILENT, "engine": "scripted", "engine_args": {"step_s": 3600}},
     {"path": "scripted", "id": BREAKING, "engine": "scripted", "engine_args": {"fail_after": 3}},
 ]
+ENDLESS = chat_request_to_proto(chat(tokens=3000))
 CHANNEL_OPTIONS = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
 NOTICED_S = 60  # bounds a wait
 HEALTHY = {"eds_health_status": "HEALTHY"}
@@ -102,3 +106,21 @@ class Mesh:
 async def seen(condition: Callable[[], bool]) -> bool:
     """Whether it came true, while calls go on."""
     return await asyncio.to_thread(wait_until, condition, NOTICED_S)
+
+
+def under_way(mesh: Mesh) -> list[int]:
+    """How many calls each server has, the fewest first."""
+    return sorted(mesh.envoy.calls_at(server.target) for server in mesh.fleet.servers)
+
+
+async def connect(mesh: Mesh) -> None:
+    """Has Envoy connect to both servers. What waits for a connection isn't counted, so that a burst would follow it."""
+    async with mesh.channel() as channel:
+        stub = inference_service_pb2_grpc.InferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        calls = []
+        for expected in ([0, 1], [1, 1]):
+            calls.append(stub.StreamChatCompletion(ENDLESS))
+            assert await seen(lambda expected=expected: under_way(mesh) == expected)
+        for call in calls:
+            call.cancel()
+        assert await seen(lambda: under_way(mesh) == [0, 0])

@@ -2,11 +2,7 @@
 
 from inferwire.v1 import inference_service_pb2_grpc
 from service.client import Client
-from service.wire.chat import chat_request_to_proto
-from tests.e2e.calls import chat
-from tests.mesh.calls import Mesh, seen
-
-ENDLESS = chat_request_to_proto(chat(tokens=3000))
+from tests.mesh.calls import ENDLESS, Mesh, connect, seen, under_way
 
 
 async def test_short_calls_go_in_turn(mesh: Mesh) -> None:
@@ -21,6 +17,7 @@ async def test_short_calls_go_in_turn(mesh: Mesh) -> None:
 
 
 async def test_generation_takes_the_place_of_what_has_ended(mesh: Mesh) -> None:
+    await connect(mesh)
     async with mesh.channel() as channel:
         stub = inference_service_pb2_grpc.InferenceServiceStub(channel)  # type: ignore[no-untyped-call]
         calls = [stub.StreamChatCompletion(ENDLESS) for _ in range(8)]
@@ -32,8 +29,3 @@ async def test_generation_takes_the_place_of_what_has_ended(mesh: Mesh) -> None:
             calls.append(stub.StreamChatCompletion(ENDLESS))
             assert await seen(lambda: sum(under_way(mesh)) == 8)
             assert under_way(mesh) == [4, 4]
-
-
-def under_way(mesh: Mesh) -> list[int]:
-    """How many calls each server has, the fewest first."""
-    return sorted(mesh.envoy.calls_at(server.target) for server in mesh.fleet.servers)

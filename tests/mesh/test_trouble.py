@@ -15,7 +15,7 @@ from service.errors import DeadlineExceeded, EngineFailed
 from service.wire.chat import chat_request_to_proto
 from tests.e2e.calls import chat
 from tests.e2e.steady_calls import Callers
-from tests.mesh.calls import FAILS_ALWAYS, FAILS_ONCE, HEALTHY, SILENT, Mesh, seen
+from tests.mesh.calls import FAILS_ALWAYS, FAILS_ONCE, HEALTHY, SILENT, Mesh, connect, seen, under_way
 from tests.mesh.proxy import OTHERS
 from tests.serving import END_S, ServerProcess
 
@@ -68,6 +68,7 @@ async def test_statuses_eject_nobody(mesh: Mesh) -> None:
 async def test_calls_of_a_server_that_falls_silent_go_to_the_other(mesh: Mesh) -> None:
     stalled, other = mesh.fleet.servers
     ejections = mesh.envoy.stat(EJECTIONS)
+    await connect(mesh)
     async with mesh.channel() as channel:
         client = Client.over(channel)
         calls = [asyncio.ensure_future(client.chat(chat(tokens=100))) for _ in range(2 * ENOUGH_TO_EJECT)]
@@ -95,14 +96,14 @@ async def test_more_calls_than_envoy_lets_through_are_refused_at_once(mesh: Mesh
     async with mesh.channel() as channel, mesh.channel() as another:
         stub = inference_service_pb2_grpc.InferenceServiceStub(channel)  # type: ignore[no-untyped-call]
         waiting = [stub.ChatCompletion(SILENT_CHAT) for _ in range(MOST_AT_ONCE)]
-        assert await seen(lambda: calls_under_way(mesh) == MOST_AT_ONCE)
+        assert await seen(lambda: sum(under_way(mesh)) == MOST_AT_ONCE)
         with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
             await Client.over(another).chat(chat(tokens=1), request_id="one-too-many")
         assert mesh.envoy.logged("one-too-many")["flags"] == "UO"
         assert len(await Client.over(another).models()) == 4
         for call in waiting:
             call.cancel()
-        assert await seen(lambda: calls_under_way(mesh) == 0)
+        assert await seen(lambda: sum(under_way(mesh)) == 0)
         await Client.over(another).chat(chat(tokens=1))
 
 

@@ -34,7 +34,8 @@ class ServerSettings(Section):
         25.0,
         ge=0,
         description="Milliseconds that a token of a stream may wait for further ones to be sent in the same message, "
-        "while many streams run. 0: never.",
+        "while many streams run. Where the engine takes longer than that for a token, one may wait for the next. "
+        "0: none waits.",
     )
     keepalive_min_interval_s: float = Field(
         10.0, ge=0, description="The shortest interval at which clients may send keepalive pings."

@@ -114,16 +114,13 @@ class VllmLanguageEngine:
                 request.request_id, prompt, sampling_params(request), trace_headers=trace_headers()
             )
             outputs = OutputStream(engine, added)
-            with self._pace.stream() if request.incremental else nullcontext():
+            with self._pace.stream(outputs) if request.incremental else nullcontext(outputs) as told:
                 while not finished:
-                    output = await outputs.next()
+                    output = await told.next()
                     finished = output.finished
                     step = self._step(request, output, first=not seen)
                     seen += step.tokens
                     yield step
-                    if not finished and self._pace.hold_s:
-                        outputs.hold()
-                        await self._pace.wait()
         except InferwireError:
             raise
         except Exception as error:

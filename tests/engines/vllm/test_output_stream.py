@@ -1,4 +1,4 @@
-"""Held or not, an answer has the same text, tokens and log probabilities; vLLM makes no outputs while it is held."""
+"""However tokens are joined, an answer has the same text, tokens and log probabilities; outputs are made when due."""
 
 import asyncio
 import random
@@ -12,11 +12,11 @@ import pytest
 from transformers import AutoTokenizer
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.engine import EngineCoreOutput, EngineCoreRequest, FinishReason
-from vllm.v1.engine.output_processor import OutputProcessor, RequestOutputCollector
+from vllm.v1.engine.output_processor import OutputProcessor, RequestOutputCollector, RequestState
 from vllm.v1.outputs import LogprobsLists
 
 from service.demo_models import default_cache_dir, prepare_language_model
-from service.engines.vllm.output_stream import OutputStream
+from service.engines.vllm.output_stream import EACH_TOKEN, WHEN_ASKED, OutputStream
 
 TEXT = "Once upon a time there was a fox 🦊 in the snow, and so on until the end of the tale."
 
@@ -79,19 +79,24 @@ def stream_of(engine: Engine, **params: Any) -> OutputStream:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_holding_changes_nothing_that_is_told(engine: Engine, seed: int) -> None:
+async def test_joining_changes_nothing_that_is_told(engine: Engine, seed: int) -> None:
     chance = random.Random(seed)
     outputs, stream = [], stream_of(engine)
     engine.write()
     while True:
-        outputs.append(await stream.next())
+        telling = asyncio.create_task(stream.next())
+        while not telling.done():
+            await asyncio.sleep(0)
+            if not telling.done():
+                engine.write()
+        outputs.append(await telling)
         if outputs[-1].finished:
             break
-        # Some may come between the last one's delivery and the hold.
-        for hold in (False, True):
-            if hold and chance.random() < 0.8:
-                stream.hold()
-            for _ in range(min(chance.randrange(3) + hold, len(engine.tokens) - engine.step)):
+        # Some may come between the last one's delivery and what is said then.
+        for said in (False, True):
+            if said:
+                stream.join(chance.choice([EACH_TOKEN, 2, 3, WHEN_ASKED]))
+            for _ in range(min(chance.randrange(3), len(engine.tokens) - engine.step)):
                 engine.write()
     told = [output.outputs[0] for output in outputs]
     assert "".join(each.text for each in told) == TEXT
@@ -99,27 +104,65 @@ async def test_holding_changes_nothing_that_is_told(engine: Engine, seed: int) -
     assert [p for each in told for p in each.logprobs.logprobs] == [-1.0 - i for i in range(len(engine.tokens))]
 
 
-async def test_while_it_is_held_no_outputs_are_made(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def made(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What outputs are made of."""
+    given: list[Any] = []
+    new_output = RequestState._new_request_output
+
+    def counted(state: RequestState, *details: Any) -> Any:
+        given.append(details)
+        return new_output(state, *details)
+
+    monkeypatch.setattr(RequestState, "_new_request_output", counted)
+    return given
+
+
+async def test_until_the_next_is_asked_for_no_outputs_are_made(engine: Engine, made: list[Any]) -> None:
     stream = stream_of(engine)
     engine.write()
     await stream.next()
-    state = engine.output_processor.request_states["one"]
-    made = []
-    new_output = state._new_request_output
-    monkeypatch.setattr(state, "_new_request_output", lambda *given: made.append(given) or new_output(*given))
-    stream.hold()
+    stream.join(WHEN_ASKED)
     for _ in range(9):
         engine.write()
-    assert not made
-    assert len((await stream.next()).outputs[0].token_ids) == 9
     assert len(made) == 1
+    assert len((await stream.next()).outputs[0].token_ids) == 9
+    assert len(made) == 2
+
+
+async def test_two_joined_tokens_make_one_output_with_the_second(engine: Engine, made: list[Any]) -> None:
+    stream = stream_of(engine)
+    engine.write()
+    await stream.next()
+    stream.join(2)
+    waiting = asyncio.create_task(stream.next())
+    engine.write()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    engine.write()
+    assert (await waiting).outputs[0].token_ids == engine.tokens[1:3]
+    for _ in range(4):
+        engine.write()
+    assert len(made) == 4
+
+
+async def test_who_is_to_get_each_token_again_gets_what_was_kept_at_once(engine: Engine) -> None:
+    stream = stream_of(engine)
+    engine.write()
+    await stream.next()
+    stream.join(2)
+    engine.write()
+    stream.join(EACH_TOKEN)
+    assert (await stream.next()).outputs[0].token_ids == [engine.tokens[1]]
+    engine.write()
+    assert (await stream.next()).outputs[0].token_ids == [engine.tokens[2]]
 
 
 async def test_the_end_comes_at_once_with_all_that_was_held(engine: Engine) -> None:
     stream = stream_of(engine, stop=[" in the snow"])
     engine.write()
     first = await stream.next()
-    stream.hold()
+    stream.join(WHEN_ASKED)
     while engine.output_processor.has_unfinished_requests():
         engine.write()
     last = await stream.next()
@@ -131,7 +174,7 @@ async def test_where_nothing_was_written_meanwhile_it_waits_for_the_next_token(e
     stream = stream_of(engine)
     engine.write()
     await stream.next()
-    stream.hold()
+    stream.join(WHEN_ASKED)
     waiting = asyncio.create_task(stream.next())
     await asyncio.sleep(0)
     assert not waiting.done()

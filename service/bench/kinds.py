@@ -50,10 +50,9 @@ def _spent(done: Round[Any]) -> Spent:
 
 
 def _memory_a_stream(done: Round[Any]) -> float:
-    """Beside what the front-end held when it was warm: what earlier workloads left behind counts."""
-    assert done.spent_warm is not None
+    """Beside what the front-end held when it was idle: what earlier workloads left behind counts."""
     streams: int = done.figures.streams
-    return max(0, _spent(done).front_own_peak_bytes - done.spent_warm.front_own_bytes) / streams
+    return max(0, _spent(done).front_own_peak_bytes - done.idle_bytes) / streams
 
 
 def _micros(title: str, of_engine: bool, units: Callable[[Round[Any]], int]) -> Column:

@@ -65,10 +65,12 @@ class Comparison:
     async def _ask(self, contender: Contender[Any, Any], number: int, tell: Tell, outcome: Outcome) -> None:
         async with self._started(contender, number, outcome) as running:
             warm = [await running.run(each, seed=-1 - number) for each in self._taken(contender, self.warm_ups)]
+            idle_bytes = _held(warm[-1])
             for workload in self._taken(contender, self.workloads):
                 tell(f"{contender.name}: {workload.name}")
                 done = await running.run(workload, seed=number)
-                outcome.rounds[workload.name, contender.name].append(replace(done, spent_warm=warm[-1].spent))
+                outcome.rounds[workload.name, contender.name].append(replace(done, idle_bytes=idle_bytes))
+                idle_bytes = min(idle_bytes, _held(done))
 
     @asynccontextmanager
     async def _started(
@@ -83,6 +85,10 @@ class Comparison:
 
     def _taken(self, contender: Contender[Any, Any], workloads: Sequence[Any]) -> Iterator[Any]:
         return (workload for workload in workloads if contender.takes(workload))
+
+
+def _held(done: Round[Any]) -> int:
+    return done.spent.front_own_bytes if done.spent else 0
 
 
 @dataclass(frozen=True, slots=True)

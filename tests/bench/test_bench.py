@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def spent(front_s: float) -> Spent:
 
 def done(tokens_per_s: float, front_s: float | None = 1.0) -> Round[Figures]:
     seen = Figures(1.0, 4, round(tokens_per_s), 50, 1, 2, 3, 4)
-    return Round(seen, None) if front_s is None else Round(seen, spent(front_s), spent_warm=spent(0.0))
+    return Round(seen, None) if front_s is None else Round(seen, spent(front_s), idle_bytes=MIB)
 
 
 @pytest.mark.parametrize(("percent", "value"), [(1, 1), (50, 50), (99, 99), (100, 100)])
@@ -199,6 +200,28 @@ async def test_one_that_does_not_start_leaves_the_others_their_turn(tmp_path: Pa
     outcome = await comparison(tmp_path, [Broken("a", []), Fake("b", [])], [FEW], rounds=1).run(lambda step: None)
     assert list(outcome.rounds) == [("few", "b")]
     assert outcome.failures == {"a": "did not start: ValueError: too little memory"}
+
+
+class Holding(Fake):
+    """Its front-end holds what it is told to, workload by workload."""
+
+    def __init__(self, held: list[int]) -> None:
+        super().__init__("holding", [])
+        self._held = iter(held)
+
+    @asynccontextmanager
+    async def running(self, model: Path, log: Path) -> AsyncIterator["Holding"]:  # type: ignore[override]
+        yield self
+
+    async def run(self, workload: Workload, seed: int) -> Round[Figures]:
+        return replace(done(1), spent=replace(spent(0.0), front_own_bytes=next(self._held)))
+
+
+async def test_a_streams_memory_is_counted_from_the_least_that_was_held_before(tmp_path: Path) -> None:
+    workloads = [replace(FEW, name=name) for name in "abc"]
+    run = comparison(tmp_path, [Holding([30, 20, 40, 50])], workloads, rounds=1)
+    outcome = await run.run(lambda step: None)
+    assert [outcome.rounds[name, "holding"][0].idle_bytes for name in "abc"] == [30, 20, 20]
 
 
 async def test_a_server_that_runs_already_is_asked(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ class Round(Generic[Seen]):
 
     figures: Seen
     spent: Spent | None
-    spent_warm: Spent | None = None
-    """At the end of the contender's warm-up."""
+    idle_bytes: int = 0
+    """The least that the front-end held after the contender's warm-up and the workloads before."""
 
 
 class Running(Protocol[Work, Seen]):

@@ -21,6 +21,7 @@ from service.bench.workloads import TOOL_NAME, Ask, Workload
 MODULE = "vllm.entrypoints.openai.api_server"
 # For calls of a named tool, any of its parsers will do: the decoder sees to it that there is JSON.
 READS_TOOL_CALLS = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")
+KEPT_ALIVE_S = 2  # less than by the server, which would close a connection just when it is used again
 JSON = {"Content-Type": "application/json"}
 DATA, END = b"data: ", b"[DONE]"
 
@@ -83,7 +84,7 @@ def _session(port: int) -> aiohttp.ClientSession:
     """As many connections and as much time as it takes."""
     return aiohttp.ClientSession(
         f"http://127.0.0.1:{port}",
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_ALIVE_S),
         timeout=aiohttp.ClientTimeout(total=None),
     )
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -22,6 +23,8 @@ from service.decoding.schema_limits import (
 from service.decoding.validator import unfit
 
 MAX_DEPTH = 32
+REMEMBERED = 64
+"""Schemas that were read and found good: a service asks with the same few, each of which takes milliseconds."""
 # Escapes (`~1`, `%20`) are read in different ways by the decoder and by the validator.
 PLAIN_REFERENCE = re.compile(r"#(/[^~%]*)?")
 
@@ -105,8 +108,9 @@ class UnusableSchema(ValueError):
     """The schema can't be used; the message says why and where."""
 
 
+@lru_cache(REMEMBERED)
 def parse_schema(text: str) -> Any:
-    """The schema that `text` holds. Raises UnusableSchema with a sentence for the caller."""
+    """The schema that `text` holds; nobody may change it. Raises UnusableSchema with a sentence for the caller."""
     try:
         schema = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

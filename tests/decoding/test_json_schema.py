@@ -5,10 +5,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from service.api.response_format import ConstraintOutcome
 from service.decoding.grammars import GrammarKind, accepts
-from service.decoding.json_schema import MAX_DEPTH, UNENFORCEABLE
+from service.decoding.json_schema import MAX_DEPTH, UNENFORCEABLE, UnusableSchema, parse_schema
 from service.errors import InvalidConstraint
 from tests.decoding.schemas import ENFORCED, IDS, NOT_ENFORCED, TREE, constraint
 
@@ -147,3 +148,16 @@ def test_an_answer_of_a_recursive_schema_is_judged_however_deep_it_is(levels: in
 @pytest.mark.parametrize("answer", ["", "{", "nonsense", "[" * 100_000, "NaN x"])
 def test_an_answer_that_is_not_json_fits_no_schema(answer: str) -> None:
     assert constraint({}).judge(answer, False) is ConstraintOutcome.VIOLATED
+
+
+def test_a_schema_is_read_once_however_often_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '{"type": "object", "properties": {"read once": {"type": "integer"}}}'
+    first = parse_schema(text)
+    monkeypatch.setattr(Draft202012Validator, "check_schema", None)
+    assert parse_schema(text) is first
+
+
+def test_a_bad_schema_is_refused_each_time() -> None:
+    for _ in range(2):
+        with pytest.raises(UnusableSchema, match="not a JSON Schema"):
+            parse_schema('{"type": "refused each time"}')

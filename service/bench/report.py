@@ -128,9 +128,10 @@ def _bars(axis: Any, drawing: Drawing, reference: str) -> None:
         ratios = [_ratio(drawing, workload, contender, reference) for workload in workloads]
         axis.bar([place + index * width for place in range(len(workloads))], ratios, width, label=contender)
     axis.set_title(f"{drawing.column.title}, as a multiple of {reference}")
-    axis.set_xticks([place + 0.4 for place in range(len(workloads))], workloads)
+    axis.set_xticks([place + 0.4 for place in range(len(workloads))], workloads, rotation=20)
     axis.axhline(1, color="grey", linewidth=0.8)
-    axis.legend()
+    # Beside the plot, where it hides no bar.
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _ratio(drawing: Drawing, workload: str, contender: str, reference: str) -> float:

@@ -85,7 +85,9 @@ class Workload:
             yield Ask(" ".join([*shared, *own]), self.tokens, self.json_schema, self.tool_schema)
 
 
-STREAMS = tuple(Workload(f"{streams} streams", streams) for streams in (1, 8, 16, 32, 64, 256, 512))
+STREAMS = tuple(
+    Workload("1 stream" if streams == 1 else f"{streams} streams", streams) for streams in (1, 8, 16, 32, 64, 256, 512)
+)
 LONG_PROMPTS = Workload("long prompts", 8, prompt_words=1000, tokens=16)
 SHARED_PREFIXES = Workload("shared prefixes", 16, prompt_words=500, shared_words=480, tokens=32)
 PROMPTS = (LONG_PROMPTS, SHARED_PREFIXES)

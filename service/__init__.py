@@ -8,7 +8,7 @@ The rooms, each importing only what stands below it (`|` = don't know each other
     inference | wire      the use cases | protobuf <-> api
     engines               what runs models: vLLM, and a scripted one for tests
     prompts | decoding    conversation -> tokens | sampling and constraints
-    tool_formats          how tool calls are written and read
+    tool_formats | images how tool calls are written and read | where images come from
     settings              what an operator can set
     api                   the shapes of requests and answers
     telemetry | errors    logs and trace context | why a call can fail

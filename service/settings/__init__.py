@@ -21,6 +21,7 @@ from pydantic_settings import (
 from service.api.models import ModelType
 from service.api.tools import ToolPromptFormat
 from service.settings.access import ADMIN_SERVICE, AnonymousSettings, AuthSettings, IdentitySettings
+from service.settings.images import ImageSettings
 from service.settings.section import Section
 from service.settings.transport import MetricsSettings, ServerSettings, TlsSettings, TracesSettings
 
@@ -143,6 +144,7 @@ class Settings(BaseSettings):
     anonymous: AnonymousSettings = AnonymousSettings()
     identities: tuple[IdentitySettings, ...] = Field((), description="The callers that the server knows by name.")
     limits: LimitSettings = LimitSettings()
+    images: ImageSettings = ImageSettings()
     engine: EngineSettings = EngineSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()

@@ -25,7 +25,7 @@ from service.server.interceptors import InFlight
 from service.server.metrics import StateCollector
 from service.settings import LimitSettings
 from service.telemetry.calls import Call
-from service.telemetry.metrics import CallMetrics, EngineMetrics
+from service.telemetry.metrics import CallMetrics, EngineMetrics, ImageMetrics
 
 DASHBOARD = CHART / "monitoring" / "dashboard.json"
 ALERTS = CHART / "monitoring" / "alerts.yaml"
@@ -135,6 +135,7 @@ def exported() -> Labels:
     registry.register(StateCollector(Registry([engine]), [engine], InFlight(), Drain(DrainTimes(0, 0))))
     ProcessCollector(registry=registry)
     EngineMetrics(registry, [engine.identifier])
+    ImageMetrics(registry)
     CallMetrics(registry).record(_eventful_call(), "INTERNAL", "INTERNAL")
     samples = [sample for family in registry.collect() for sample in family.samples]
     return TARGET_METRICS | {sample.name: set(sample.labels) for sample in samples}

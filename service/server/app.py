@@ -20,6 +20,7 @@ from service.decoding.compile_check import CompileCheck
 from service.engines.admission import Quotas, Share
 from service.engines.base import Engine
 from service.engines.registry import Registry
+from service.images.sources import ImageSources
 from service.rpc import SERVICE_NAMES, add_servicers, load_report_handler
 from service.server.auth import Authenticator
 from service.server.drain import Drain, DrainTimes
@@ -34,7 +35,7 @@ from service.server.start_errors import AddressInUse
 from service.server.tls import server_credentials
 from service.settings import EngineKind, ModelSettings, Settings
 from service.settings.access import Access
-from service.telemetry.metrics import CallMetrics, EngineMetrics
+from service.telemetry.metrics import CallMetrics, EngineMetrics, ImageMetrics
 from service.telemetry.traces import send_traces
 
 IMPORT_STEP = "import the engines"
@@ -96,6 +97,7 @@ async def assemble(
     for collector in (StateCollector(registry, engines, in_flight, drain), EngineCollector(engines)):
         metrics.register(collector)
     ProcessCollector(registry=metrics)
+    image_sources = ImageSources(settings.images, ImageMetrics(metrics))
     load_reports = LoadReports(registry) if settings.server.load_reports else None
     interceptor = CallInterceptor(
         SERVICE_NAMES,
@@ -123,6 +125,7 @@ async def assemble(
         engines,
         in_flight,
         compile_check,
+        image_sources,
         drain,
         settings.engine,
         EngineMetrics(metrics, (engine.identifier for engine in engines)),

@@ -16,6 +16,7 @@ import grpc
 from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.errors import EngineFailed
+from service.images.sources import ImageSources
 from service.server.drain import Drain
 from service.server.health import Health
 from service.server.interceptors import InFlight
@@ -45,6 +46,7 @@ class Lifecycle:
         engines: Sequence[Engine],
         in_flight: InFlight,
         compile_check: CompileCheck,
+        image_sources: ImageSources,
         drain: Drain,
         engine_settings: EngineSettings,
         engine_metrics: EngineMetrics,
@@ -60,6 +62,7 @@ class Lifecycle:
         self._engines = engines
         self._in_flight = in_flight
         self._compile_check = compile_check
+        self._image_sources = image_sources
         self._drain = drain
         self._supervisors = [
             Supervisor(engine, engine_settings, engine_metrics, progress, self._tell_health) for engine in engines
@@ -155,6 +158,7 @@ class Lifecycle:
         await finish
         await self._in_flight.wait_for_none()
         await asyncio.gather(self._compile_check.close(), *(engine.stop() for engine in self._engines))
+        self._image_sources.close()
         await self._probes.stop(None)
         if self.metrics:
             await asyncio.to_thread(self.metrics.stop)

@@ -4,6 +4,7 @@ Labels hold only what the operator has named, the contract lists, or the server 
 """
 
 from collections.abc import Iterable
+from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -97,3 +98,33 @@ class EngineMetrics:
 
     def record_failure(self, model: str) -> None:
         self._failures.labels(model).inc()
+
+
+class FetchOutcome(StrEnum):
+    """How the fetching of an image ended."""
+
+    FETCHED = "fetched"
+    REFUSED = "refused"
+    """It is not allowed, or breaks a rule."""
+    FAILED = "failed"
+    """The host can't be reached, or answers otherwise."""
+    TIMED_OUT = "timed_out"
+    OVERLOADED = "overloaded"
+    """It never had its turn."""
+    CANCELLED = "cancelled"
+
+
+class ImageMetrics:
+    """Counts the images that are fetched."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        text = "Images that requests named by URL, by how their fetching ended."
+        self._fetches = Counter("inferwire_image_fetches", text, ("outcome",), registry=registry)
+        text = "From a fetch's beginning to its end, the wait for a turn included."
+        self._duration = Histogram("inferwire_image_fetch_duration_seconds", text, registry=registry, buckets=TIMES_S)
+        for outcome in FetchOutcome:
+            self._fetches.labels(outcome)
+
+    def record_fetch(self, outcome: FetchOutcome, seconds: float) -> None:
+        self._fetches.labels(outcome).inc()
+        self._duration.observe(seconds)

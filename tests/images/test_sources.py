@@ -2,23 +2,24 @@
 
 import base64
 import os
-from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from service.api.content import ImageBytes, ImageContentItem, ImageUrl
 from service.errors import InvalidField
 from service.images.loaded import LoadedImage
 from service.images.sources import ImageSources
 from service.settings.images import ImageSettings
+from service.telemetry.metrics import ImageMetrics
 
 FIELD = "messages[0].user.content.items.items[1].image"
 LIMIT = 300_000
 PICTURE = b"\x89PNG\r\n\x1a\n, or so"
 
 
-def sources(**settings: Any) -> ImageSources:
-    return ImageSources(ImageSettings(**{"max_bytes": LIMIT, **settings}))
+def sources() -> ImageSources:
+    return ImageSources(ImageSettings(max_bytes=LIMIT), ImageMetrics(CollectorRegistry()))
 
 
 def by_url(url: str) -> ImageContentItem:
@@ -36,7 +37,7 @@ def data_url(data: bytes, head: str = "data:image/png;base64,") -> str:
 async def refusal(image: ImageContentItem) -> tuple[str, str]:
     """The blamed field below that of the image, and what is told."""
     with pytest.raises(InvalidField) as caught:
-        await sources().load(image, FIELD)
+        await sources().load(image, FIELD, "me")
     [violation] = caught.value.violations
     assert violation.field.startswith(FIELD)
     return violation.field.removeprefix(f"{FIELD}."), violation.description
@@ -47,7 +48,7 @@ async def refusal(image: ImageContentItem) -> tuple[str, str]:
     [("image/png", "image/png"), ("IMAGE/JPEG", "image/jpeg"), ("image/svg+xml; charset=utf-8", "image/svg+xml")],
 )
 async def test_bytes_are_taken_as_they_are(told: str, mime_type: str) -> None:
-    assert await sources().load(by_value(PICTURE, told), FIELD) == LoadedImage(PICTURE, mime_type)
+    assert await sources().load(by_value(PICTURE, told), FIELD, "me") == LoadedImage(PICTURE, mime_type)
 
 
 @pytest.mark.parametrize(
@@ -55,13 +56,13 @@ async def test_bytes_are_taken_as_they_are(told: str, mime_type: str) -> None:
     ["data:image/png;base64,", "DATA:image/PNG;BASE64,", "data:image/png;name=a.png;base64,"],
 )
 async def test_a_data_url_holds_its_bytes(head: str) -> None:
-    assert await sources().load(by_url(data_url(PICTURE, head)), FIELD) == LoadedImage(PICTURE, "image/png")
+    assert await sources().load(by_url(data_url(PICTURE, head)), FIELD, "me") == LoadedImage(PICTURE, "image/png")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 49_151, 49_152, 49_153, 196_608, LIMIT - 1, LIMIT])
 async def test_so_does_a_long_one(size: int) -> None:
     data = os.urandom(size)
-    assert (await sources().load(by_url(data_url(data)), FIELD)).data == data
+    assert (await sources().load(by_url(data_url(data)), FIELD, "me")).data == data
 
 
 @pytest.mark.parametrize("mime_type", ["text/html", "image", "image/", "image/*", "png", "image/png\n", "image/pné"])
@@ -135,7 +136,7 @@ async def test_other_schemes_are_refused(url: str) -> None:
 
 async def test_the_images_of_a_request_come_in_their_order() -> None:
     first, second = by_value(b"1"), by_url(data_url(b"2"))
-    loaded = await sources().load_all([("a", first), ("b", second), ("c", first)])
+    loaded = await sources().load_all([("a", first), ("b", second), ("c", first)], "me")
     assert [image.data for image in loaded] == [b"1", b"2", b"1"]
     assert loaded[0] is loaded[2]
 
@@ -144,6 +145,6 @@ async def test_all_that_is_wrong_with_them_is_told() -> None:
     wrong = by_url("file:///etc/passwd")
     with pytest.raises(InvalidField) as caught:
         await sources().load_all(
-            [("a", by_value(b"1")), ("b", wrong), ("c", by_value(b"3", "text/html")), ("d", wrong)]
+            [("a", by_value(b"1")), ("b", wrong), ("c", by_value(b"3", "text/html")), ("d", wrong)], "me"
         )
     assert [violation.field for violation in caught.value.violations] == ["b.url", "c.data.mime_type"]

@@ -1,0 +1,199 @@
+"""Fetching of images: what is asked, what is taken, in which time, and how many at once."""
+
+import asyncio
+
+import pytest
+import trustme
+
+from service.api.content import ImageContentItem, ImageUrl
+from service.errors import InvalidField, Overloaded
+from service.images.loaded import LoadedImage
+from service.telemetry.metrics import FetchOutcome
+from tests.images.hosts import MAX_BYTES, OUTSIDE, PICTURE, Outside, listening, plain, redirect
+
+FIELD = "content.items.items[0].image"
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+PATIENCE_S = 10
+
+
+def by_url(url: str) -> ImageContentItem:
+    return ImageContentItem(source=ImageUrl(url=url))
+
+
+@pytest.mark.parametrize(
+    ("answer", "mime_type"),
+    [
+        (plain(PICTURE), "image/png"),
+        (plain(PICTURE, mime_type="Image/JPEG; q=1"), "image/jpeg"),
+        (plain(PICTURE, mime_type="application/octet-stream"), None),
+        (plain(PICTURE, mime_type="binary/octet-stream"), None),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + PICTURE, None),
+        (plain(PICTURE, "Content-Encoding: identity"), "image/png"),
+        (CHUNKED + b"%x\r\n%s\r\n0\r\n\r\n" % (len(PICTURE), PICTURE), "image/png"),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n" + plain(PICTURE), "image/png"),
+    ],
+    ids=["png", "other case", "octets", "binary", "until the end", "identity", "chunks", "hints"],
+)
+async def test_an_image_is_fetched(outside: Outside, answer: bytes, mime_type: str | None) -> None:
+    outside.host.answers = {"/cat.png?size=2": answer}
+    assert await outside.sources().load(by_url(outside.url("/cat.png?size=2#whiskers")), FIELD, "me") == LoadedImage(
+        PICTURE, mime_type
+    )
+    assert outside.fetches(FetchOutcome.FETCHED) == 1
+    assert outside.timed_fetches() == 1
+
+
+async def test_no_more_is_told_than_has_to_be(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.2:1")
+        monkeypatch.setenv(variable.lower(), "http://127.0.0.2:1")
+    outside.host.answers = {"/a": redirect("/b?c=%20d"), "/b?c=%20d": plain(PICTURE, "Set-Cookie: a=b")}
+    for _ in range(2):
+        await outside.sources().load(by_url(outside.url("/a")), FIELD, "me")
+    heads = [request.decode().splitlines() for request in outside.host.requests]
+    assert [head[0] for head in heads] == ["GET /a HTTP/1.1", "GET /b?c=%20d HTTP/1.1"] * 2
+    for head in heads:
+        assert sorted(line.lower() for line in head[1:-1]) == [
+            "accept-encoding: identity",
+            "accept: image/*",
+            "connection: close",
+            f"host: images.test:{outside.port}",
+            "user-agent: inferwire",
+        ]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_to_allowed_hosts_are_followed(outside: Outside, status: int) -> None:
+    outside.names.tell("eu.cdn.test", [OUTSIDE])
+    outside.host.answers = {
+        "/a": redirect(f"https://eu.cdn.test:{outside.port}/b/c", status),
+        "/b/c": redirect("../d?e", status),
+        "/d?e": redirect(f"//EU.cdn.test:{outside.port}", status),
+        "/": plain(PICTURE),
+    }
+    assert (await outside.sources().load(by_url(outside.url("/a")), FIELD, "me")).data == PICTURE
+    assert outside.names.asked == ["images.test", "eu.cdn.test", "eu.cdn.test", "eu.cdn.test"]
+
+
+async def test_of_several_addresses_one_that_answers_is_taken(outside: Outside) -> None:
+    outside.names.tell("images.test", ["::ffff:0:1", OUTSIDE])
+    sources = outside.sources()
+    with pytest.raises(InvalidField):  # one that isn't public spoils them all
+        await sources.load(by_url(outside.url("/a")), FIELD, "me")
+    outside.names.tell("images.test", [OUTSIDE, OUTSIDE])
+    outside.host.answers = {"/a": plain(PICTURE)}
+    assert (await sources.load(by_url(outside.url("/a")), FIELD, "me")).data == PICTURE
+
+
+async def test_the_largest_image_is_taken_and_none_larger(outside: Outside) -> None:
+    outside.host.answers = {"/a": plain(bytes(MAX_BYTES)), "/b": plain(bytes(MAX_BYTES + 1))}
+    sources = outside.sources()
+    assert len((await sources.load(by_url(outside.url("/a")), FIELD, "me")).data) == MAX_BYTES
+    with pytest.raises(InvalidField, match=f"more than {MAX_BYTES} bytes"):
+        await sources.load(by_url(outside.url("/b")), FIELD, "me")
+
+
+async def test_http_is_fetched_only_where_that_is_stated(authority: trustme.CA) -> None:
+    outside = Outside(authority)
+    outside.host.answers = {"/a": plain(PICTURE)}
+    async with listening(outside.host):
+        url = by_url(f"http://images.test:{outside.port}/a")
+        with pytest.raises(InvalidField, match="by `https:` only"):
+            await outside.sources().load(url, FIELD, "me")
+        assert outside.host.connections == 0
+        assert (await outside.sources(allow_http=True).load(url, FIELD, "me")).data == PICTURE
+
+
+async def test_the_same_image_is_fetched_once_for_a_request(outside: Outside) -> None:
+    outside.host.answers = {"/a": plain(b"a"), "/b": plain(b"b")}
+    a, b = by_url(outside.url("/a")), by_url(outside.url("/b"))
+    loaded = await outside.sources().load_all([("1", a), ("2", b), ("3", a), ("4", a)], "me")
+    assert [image.data for image in loaded] == [b"a", b"b", b"a", b"a"]
+    assert outside.host.connections == 2
+
+
+async def test_all_that_could_not_be_fetched_is_told(outside: Outside) -> None:
+    outside.host.answers = {"/a": plain(PICTURE)}
+    urls = [outside.url("/none"), outside.url("/a"), "https://other.test/"]
+    with pytest.raises(InvalidField) as caught:
+        await outside.sources().load_all([(f"[{n}]", by_url(url)) for n, url in enumerate(urls)], "me")
+    assert [(violation.field, violation.description) for violation in caught.value.violations] == [
+        ("[0].url", "The image's host answers with status 404."),
+        ("[2].url", "This server fetches no images from this host, or not from this port of it."),
+    ]
+
+
+class Held:
+    """An answer that comes when it is let go, and the most that ever waited for it at once."""
+
+    def __init__(self) -> None:
+        self.waiting = self.most = 0
+        self.go = asyncio.Event()
+        self.arrived = asyncio.Condition()
+
+    async def __call__(self, writer: asyncio.StreamWriter) -> None:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        async with self.arrived:
+            self.arrived.notify_all()
+        await self.go.wait()
+        self.waiting -= 1
+        writer.write(plain(PICTURE))
+        await writer.drain()
+
+    async def wait_for(self, count: int) -> None:
+        async with asyncio.timeout(PATIENCE_S), self.arrived:
+            await self.arrived.wait_for(lambda: self.waiting >= count)
+
+
+async def test_so_many_are_fetched_at_a_time(outside: Outside) -> None:
+    held = Held()
+    outside.host.answers = {f"/{n}": held for n in range(6)}
+    sources = outside.sources(max_concurrent=2)
+    images = [(f"[{n}]", by_url(outside.url(f"/{n}"))) for n in range(6)]
+    loading = asyncio.create_task(sources.load_all(images, "me"))
+    await held.wait_for(2)
+    assert outside.host.connections == 2
+    held.go.set()
+    assert len(await loading) == 6
+    assert (held.most, outside.host.connections) == (2, 6)
+
+
+async def test_a_fetch_ends_with_its_call(outside: Outside) -> None:
+    held = Held()
+    outside.host.answers = {"/": held}
+    sources = outside.sources(max_concurrent=1)
+    first = asyncio.create_task(sources.load(by_url(outside.url()), FIELD, "me"))
+    second = asyncio.create_task(sources.load(by_url(outside.url("/other")), FIELD, "me"))
+    await held.wait_for(1)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    with pytest.raises(InvalidField, match="status 404"):  # its turn has come
+        await second
+    assert first.cancelled()
+    assert outside.fetches(FetchOutcome.CANCELLED) == 1
+
+
+async def test_who_never_has_a_turn_may_retry(outside: Outside) -> None:
+    sources = outside.sources(max_concurrent=1, timeout_s=0.1)
+    assert sources._fetcher
+    async with sources._fetcher._turns.turn("you", "images.test"):
+        with pytest.raises(Overloaded) as caught:
+            await sources.load(by_url(outside.url()), FIELD, "me")
+    assert caught.value.retry_after_s
+    assert outside.fetches(FetchOutcome.OVERLOADED) == 1
+    assert outside.host.connections == 0
+
+
+async def test_a_caller_has_only_so_many_waiting(outside: Outside) -> None:
+    held = Held()
+    outside.host.answers = {f"/{n}": held for n in range(5)}
+    sources = outside.sources(max_concurrent=1, max_waiting_per_caller=2)
+    images = [(f"[{n}]", by_url(outside.url(f"/{n}"))) for n in range(5)]
+    mine = asyncio.create_task(sources.load_all(images[:3], "me"))
+    await held.wait_for(1)
+    with pytest.raises(Overloaded):
+        await sources.load_all(images[3:4], "me")
+    yours = asyncio.create_task(sources.load_all(images[4:], "you"))
+    held.go.set()
+    assert len(await mine) + len(await yours) == 4

@@ -39,6 +39,7 @@ from service.api.events import Event
 from service.api.load import ServerLoad
 from service.api.models import Model
 from service.api.preflight import PreflightReport
+from service.api.tokenize import DetokenizeRequest, DetokenizeResponse, TokenizeRequest, TokenizeResponse
 from service.wire.chat import chat_chunk_from_proto, chat_request_to_proto, chat_response_from_proto
 from service.wire.completion import (
     completion_chunk_from_proto,
@@ -56,6 +57,12 @@ from service.wire.load import server_load_from_proto
 from service.wire.models import model_from_proto
 from service.wire.preflight import preflight_report_from_proto, preflight_request_to_proto
 from service.wire.status import error_from_rpc
+from service.wire.tokenize import (
+    detokenize_request_to_proto,
+    detokenize_response_from_proto,
+    tokenize_request_to_proto,
+    tokenize_response_from_proto,
+)
 
 Answer = TypeVar("Answer")
 Chunk = TypeVar("Chunk")
@@ -236,6 +243,22 @@ class Client:
         message = preflight_request_to_proto(request)
         call = self._inference.Preflight(message, **self._call_options(timeout_s, request_id))
         return preflight_report_from_proto(await _answer(call))
+
+    async def tokenize(
+        self, request: TokenizeRequest, *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> TokenizeResponse:
+        """The tokens that a model would read."""
+        message = tokenize_request_to_proto(request)
+        call = self._inference.Tokenize(message, **self._call_options(timeout_s, request_id))
+        return tokenize_response_from_proto(await _answer(call))
+
+    async def detokenize(
+        self, request: DetokenizeRequest, *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> DetokenizeResponse:
+        """The text of tokens."""
+        message = detokenize_request_to_proto(request)
+        call = self._inference.Detokenize(message, **self._call_options(timeout_s, request_id))
+        return detokenize_response_from_proto(await _answer(call))
 
     async def models(self, *, timeout_s: float | None = None, request_id: str | None = None) -> tuple[Model, ...]:
         """All models, in the order of the server's configuration."""

@@ -139,6 +139,15 @@ class MessageTooLarge(RequestError):
     reason = "MESSAGE_TOO_LARGE"
 
 
+def too_many_tokens(field: str, tokens: int | None, limit: int) -> MessageTooLarge:
+    """To tokenise. `tokens` is None for so many that they were not counted."""
+    shown = f"more than {limit}" if tokens is None else str(tokens)
+    counted = {} if tokens is None else {"tokens": str(tokens)}
+    return MessageTooLarge(
+        field, f"It has {shown} tokens; the limit is {limit}.", metadata={"limit": str(limit), **counted}
+    )
+
+
 class UnsupportedByModel(RequestError):
     reason = "UNSUPPORTED_BY_MODEL"
 

@@ -208,6 +208,13 @@ TOKENS = Row(
             {"{{identity}}": rate(GENERATED, "identity")},
             Shape.STACK,
         ),
+        Panel(
+            "Only tokenised",
+            "Tokens of Tokenize, Detokenize and Preflight, by caller: no engine reads them.",
+            Unit.TOKENS_PER_SECOND,
+            {"{{identity}}": rate(chosen("inferwire_tokenized_tokens_total"), "identity")},
+            Shape.STACK,
+        ),
     ],
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
@@ -16,12 +16,15 @@ from service.api.usage import MetricEvent, Timings, Usage
 
 MAX_TOOLS = 128
 
+Messages: TypeAlias = Annotated[tuple[Message, ...], Field(min_length=1)]
+Tools: TypeAlias = Annotated[tuple[ToolDefinition, ...], Field(max_length=MAX_TOOLS)]
+
 
 class ChatCompletionRequest(ApiModel):
     model_id: str = Field(min_length=1)
-    messages: Annotated[tuple[Message, ...], Field(min_length=1)]
+    messages: Messages
     sampling_params: SamplingParams | None = None
-    tools: Annotated[tuple[ToolDefinition, ...], Field(max_length=MAX_TOOLS)] = ()
+    tools: Tools = ()
     tool_config: ToolConfig | None = None
     response_format: ResponseFormat | None = None
     logprobs: LogProbConfig | None = None

@@ -60,6 +60,7 @@ class ModelLimits(ApiModel):
     max_stop_strings: int = 0
     max_stop_token_ids: int = 0
     max_logit_biases: int = 0
+    max_tokenized_tokens: int = 0
 
 
 class Model(ApiModel):

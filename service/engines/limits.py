@@ -18,6 +18,7 @@ def language_limits(settings: LimitSettings, context_length: int, max_logprobs: 
         max_stop_strings=MAX_STOP_STRINGS,
         max_stop_token_ids=MAX_STOP_TOKEN_IDS,
         max_logit_biases=MAX_LOGIT_BIASES,
+        max_tokenized_tokens=settings.max_tokenized_tokens,
     )
 
 
@@ -27,4 +28,5 @@ def embedding_limits(settings: LimitSettings, context_length: int) -> ModelLimit
         max_request_bytes=settings.max_request_bytes,
         max_elements=settings.max_elements,
         max_contents=settings.max_contents,
+        max_tokenized_tokens=settings.max_tokenized_tokens,
     )

@@ -1,5 +1,7 @@
 """Which engine serves which model, and who may use it."""
 
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
@@ -8,10 +10,18 @@ from service.api.models import Model, ModelState, ModelType
 from service.engines.admission import Admission, Bounds, Quotas
 from service.engines.base import Capacity, EmbeddingEngine, Engine, LanguageEngine
 from service.errors import EngineFailed, InferwireError, ModelNotFound, ModelNotReady, PermissionDenied, WrongModelType
+from service.prompts.tokenizer import Tokenizer
 from service.settings import AdmissionSettings, ModelSettings
 from service.telemetry.calls import Call, TokenTally
 
 RETRY_S = 5.0
+# No engine works for it, but cores that streams need, too. A request's tokens are guessed from its length.
+TOKENIZING = Bounds(
+    running_requests=max(1, len(os.sched_getaffinity(0)) // 2),
+    running_tokens=sys.maxsize,
+    queued_requests=256,
+    queued_tokens=4_000_000,
+)
 
 
 class Registry:
@@ -31,6 +41,8 @@ class Registry:
         self._settings = {model.id: model.admission for model in models}
         self._quotas = quotas or Quotas()
         self._admissions: dict[str, Admission] = {}
+        self.tokenizing = Admission(TOKENIZING, self._quotas, busy="What tokenises", charged=False)
+        """The places of Tokenize and Detokenize, for all models together."""
         self._tallies = {identifier: TokenTally() for identifier in self._engines}
 
     def models(self, call: Call) -> Sequence[Model]:
@@ -39,6 +51,10 @@ class Registry:
 
     def model(self, model_id: str, call: Call) -> Model:
         return _described(self._find(model_id, call))
+
+    def engine(self, model_id: str, call: Call) -> Engine:
+        """Of any type."""
+        return _alive(self._find(model_id, call))
 
     def language_engine(self, model_id: str, call: Call) -> LanguageEngine:
         return cast(LanguageEngine, self._ready(model_id, ModelType.LLM, call))
@@ -99,9 +115,13 @@ class Registry:
         if engine.model_type is not model_type:
             wanted = "a language model" if model_type is ModelType.LLM else "an embedding model"
             raise WrongModelType(f"The model {model_id!r} is not {wanted}.", metadata={"model_type": engine.model_type})
-        if not engine.ready:
-            raise _not_ready(engine)
-        return engine
+        return _alive(engine)
+
+
+def tokenizer_of(engine: Engine) -> Tokenizer:
+    if engine.model_type is ModelType.LLM:
+        return cast(LanguageEngine, engine).renderer.tokenizer
+    return cast(EmbeddingEngine, engine).tokenizer
 
 
 def _bounds(settings: AdmissionSettings, capacity: Capacity) -> Bounds:
@@ -117,6 +137,12 @@ def _described(engine: Engine) -> Model:
     """The model's description; its engine may have died since it was made."""
     dead = engine.model.state is ModelState.READY and not engine.ready
     return engine.model.model_copy(update={"state": ModelState.FAILED}) if dead else engine.model
+
+
+def _alive(engine: Engine) -> Engine:
+    if not engine.ready:
+        raise _not_ready(engine)
+    return engine
 
 
 def _not_ready(engine: Engine) -> InferwireError:

@@ -16,7 +16,7 @@ from service.decoding.plan import SamplingPlan, check_prompt_length, plan_sampli
 from service.decoding.tools import tried_tools
 from service.engines.base import LanguageEngine
 from service.errors import Findings, InvalidField
-from service.prompts.conversation import text_of, turns_of
+from service.prompts.conversation import Turn, text_of, turns_of
 from service.prompts.tokenizer import Prompt
 from service.tool_formats.use import NO_TOOLS, ToolUse, tool_use
 
@@ -119,8 +119,7 @@ async def draft_chat(request: ChatCompletionRequest, engine: LanguageEngine, com
     draft = Draft(engine, compile_check, first_token_timeout=request.first_token_timeout)
     await draft.use_tools(request)
     with draft.findings.noting():
-        _check_length(request, engine.model.limits.max_messages)
-        turns = turns_of(request.messages, request.response_format)
+        turns = read_turns(request, engine)
         text = "".join(turn.content for turn in turns)
         # Without its tools it would be a prompt that no model ever reads.
         if not draft.findings.errors:
@@ -145,9 +144,12 @@ async def draft_completion(request: CompletionRequest, engine: LanguageEngine, c
     return draft
 
 
-def _check_length(request: ChatCompletionRequest, most: int) -> None:
+def read_turns(request: ChatCompletionRequest, engine: LanguageEngine) -> list[Turn]:
+    """Raises RequestErrors."""
+    most = engine.model.limits.max_messages
     if len(request.messages) > most:
         raise InvalidField("messages", f"There are {len(request.messages)} messages; the limit is {most}.")
+    return turns_of(request.messages, request.response_format)
 
 
 def _refuse_schema_in_prompt(request: CompletionRequest) -> None:

@@ -25,7 +25,7 @@ class Preflight:
             case CompletionRequest():
                 draft = await draft_completion(request, engine, self._compile_check.for_caller(call.identity))
         if draft.prompt:
-            call.prompt_tokens = len(draft.prompt.token_ids)
+            call.count_tokenized(len(draft.prompt.token_ids))
             call.neutralized_spans = draft.prompt.neutralized_spans
         return _report(draft)
 

@@ -16,6 +16,7 @@ from service.prompts.control_tokens import BYTE_PIECE, WORD_START, ControlSpan, 
 
 # Characters; hardly any token of a text is longer.
 LONG_TOKEN = 16
+UINT32_MAX = 2**32 - 1
 LONG_TEXT = 2000
 """So many characters take longer to encode than a thread to wake up."""
 
@@ -83,6 +84,23 @@ class Tokenizer:
 
     def encode_untrusted(self, text: str) -> Prompt:
         return self.encode([Segment(text, trusted=False)])
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where in an untrusted text each of its tokens stands, in characters."""
+        encoding = _encoded(self._fast, text)
+        if self._control.spans(text, encoding):
+            encoding = _encoded(self._control.guarded, text)
+        spans: list[tuple[int, int]] = encoding.offsets
+        return spans
+
+    def has(self, token_id: int) -> bool:
+        """Whether there is such a token; the ids of some models have gaps."""
+        return 0 <= token_id <= UINT32_MAX and self._fast.id_to_token(token_id) is not None
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """As a batch of one, as in `_encoded`."""
+        text: str = self._fast.decode_batch([token_ids], skip_special_tokens=skip_special_tokens)[0]
+        return text
 
     def surely_exceeds(self, text: str, limit: int) -> bool:
         """Whether a text has more than `limit` tokens, told from its beginning: megabytes take seconds to encode.

@@ -1,5 +1,6 @@
 """InferenceService."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -9,6 +10,7 @@ from inferwire.v1 import (
     embeddings_pb2,
     inference_service_pb2_grpc,
     preflight_pb2,
+    tokenize_pb2,
 )
 from service.api.embeddings import EmbeddingOptions
 from service.api.preflight import PreflightReport
@@ -18,6 +20,7 @@ from service.inference.chat import Chat
 from service.inference.completion import Completion
 from service.inference.embeddings import Embeddings
 from service.inference.preflight import Preflight
+from service.inference.tokenize import Tokenize
 from service.rpc.context import Context
 from service.telemetry.calls import current_call
 from service.wire.chat import chat_chunk_to_proto, chat_request_from_proto, chat_response_to_proto
@@ -35,6 +38,15 @@ from service.wire.embeddings import (
 )
 from service.wire.fields import at, chosen
 from service.wire.preflight import preflight_report_to_proto, preflight_request_from_proto
+from service.wire.tokenize import (
+    detokenize_request_from_proto,
+    detokenize_response_to_proto,
+    tokenize_request_from_proto,
+    tokenize_response_to_proto,
+)
+
+# So many take longer to write than a thread to wake up.
+MANY_SPANS = 500
 
 
 class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
@@ -45,12 +57,14 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         embeddings: Embeddings,
         bulk_embeddings: BulkEmbeddings,
         preflight: Preflight,
+        tokenize: Tokenize,
     ) -> None:
         self._chat = chat
         self._completion = completion
         self._embeddings = embeddings
         self._bulk_embeddings = bulk_embeddings
         self._preflight = preflight
+        self._tokenize = tokenize
 
     async def ChatCompletion(
         self, request: chat_pb2.ChatCompletionRequest, context: Context
@@ -106,6 +120,18 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
             # What is being asked for: it would be refused so.
             return preflight_report_to_proto(PreflightReport.refusal(error.violations))
         return preflight_report_to_proto(await self._preflight.examine(examined, current_call()))
+
+    async def Tokenize(self, request: tokenize_pb2.TokenizeRequest, context: Context) -> tokenize_pb2.TokenizeResponse:
+        answer = await self._tokenize.tokenize(tokenize_request_from_proto(request), current_call())
+        if len(answer.spans) > MANY_SPANS:
+            return await asyncio.to_thread(tokenize_response_to_proto, answer)
+        return tokenize_response_to_proto(answer)
+
+    async def Detokenize(
+        self, request: tokenize_pb2.DetokenizeRequest, context: Context
+    ) -> tokenize_pb2.DetokenizeResponse:
+        answer = await self._tokenize.detokenize(detokenize_request_from_proto(request), current_call())
+        return detokenize_response_to_proto(answer)
 
 
 async def _options(messages: AsyncIterator[embeddings_pb2.StreamEmbeddingsRequest]) -> EmbeddingOptions:

@@ -17,6 +17,7 @@ from service.inference.chat import Chat
 from service.inference.completion import Completion
 from service.inference.embeddings import Embeddings
 from service.inference.preflight import Preflight
+from service.inference.tokenize import Tokenize
 from service.rpc.admin import AdminServicer, Operations
 from service.rpc.inference import InferenceServicer
 from service.rpc.models import ModelServicer
@@ -42,6 +43,7 @@ def add_servicers(
         Embeddings(registry),
         BulkEmbeddings(registry, limits),
         Preflight(registry, compile_check),
+        Tokenize(registry, compile_check),
     )
     inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(inference, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(registry), server)

@@ -152,7 +152,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 metadata={"bytes": str(size), "limit": str(limit)},
             )
         message = _decoded(deserialize, data)
-        screen(message, self._limits.max_elements)
+        screen(message, self._limits.max_elements, self._limits.max_tokenized_tokens)
         return message
 
     @asynccontextmanager

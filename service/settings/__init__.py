@@ -66,6 +66,7 @@ class LimitSettings(Section):
     max_constraint_bytes: int = Field(
         64 * 1024, ge=1, description="The most bytes of a schema, grammar or regular expression."
     )
+    max_tokenized_tokens: int = Field(131_072, ge=1, description="The most tokens of one Tokenize or Detokenize call.")
 
 
 class LogSettings(Section):

@@ -59,6 +59,8 @@ class Call:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    tokenized_tokens: int = 0
+    """Of the prompt's, those that were only tokenised: no engine is given them."""
     neutralized_spans: int = 0
     """Places where the caller's text spells a control token, and is read as text."""
     model: str = ""
@@ -87,6 +89,11 @@ class Call:
         """Tokens that the engine is given."""
         self.prompt_tokens += tokens
         self.tally.prompt += tokens
+
+    def count_tokenized(self, tokens: int) -> None:
+        """Tokens that no engine is given."""
+        self.prompt_tokens += tokens
+        self.tokenized_tokens += tokens
 
     def count_completion(self, tokens: int) -> None:
         self.completion_tokens += tokens

@@ -28,6 +28,8 @@ class CallMetrics:
         self._calls = counter("calls", "Calls that are over, by their gRPC status.", "method", "code", *whose)
         self._failures = counter("failed_calls", "Calls that failed, by the reason of ErrorInfo.", "method", "reason")
         self._prompt = counter("prompt_tokens", "Tokens of prompts and of embedded texts.", *whose)
+        text = "Tokens that Tokenize and Preflight made of texts, and that Detokenize read."
+        self._tokenized = counter("tokenized_tokens", text, *whose)
         self._cached = counter("cached_tokens", "Tokens of prompts that an earlier one has spared.", *whose)
         self._generated = counter("generated_tokens", "Tokens that were generated.", *whose)
         self._neutralized = counter("neutralized_spans", "Control tokens that callers' texts spelled.", *whose)
@@ -67,7 +69,8 @@ class CallMetrics:
 
     def _count_tokens(self, call: Call) -> None:
         counts = {
-            self._prompt: call.prompt_tokens,
+            self._prompt: call.prompt_tokens - call.tokenized_tokens,
+            self._tokenized: call.tokenized_tokens,
             self._cached: call.cached_tokens,
             self._generated: call.completion_tokens,
             self._neutralized: call.neutralized_spans,

@@ -101,6 +101,7 @@ def limits_from_proto(message: pb.ModelLimits) -> ModelLimits:
         max_stop_strings=message.max_stop_strings,
         max_stop_token_ids=message.max_stop_token_ids,
         max_logit_biases=message.max_logit_biases,
+        max_tokenized_tokens=message.max_tokenized_tokens,
     )
 
 
@@ -117,6 +118,7 @@ def limits_to_proto(limits: ModelLimits) -> pb.ModelLimits:
         max_stop_strings=limits.max_stop_strings,
         max_stop_token_ids=limits.max_stop_token_ids,
         max_logit_biases=limits.max_logit_biases,
+        max_tokenized_tokens=limits.max_tokenized_tokens,
     )
 
 

@@ -25,6 +25,7 @@ class Served:
 
     target: str
     tokenizer: Any  # of the language model, as transformers loads it
+    embedding_tokenizer: Any  # of the embedding model
     embedder_limit: int
     embedder_specials: int  # tokens around every text
     one_token_texts: tuple[str, ...]
@@ -51,6 +52,7 @@ def scripted_served() -> Iterator[Served]:
         yield Served(
             target=target,
             tokenizer=llm.renderer.tokenizer.pretrained,
+            embedding_tokenizer=embedder.tokenizer.pretrained,
             embedder_limit=CONTEXT_LENGTH,
             embedder_specials=0,
             one_token_texts=tuple("abcdefghijk"),
@@ -69,10 +71,11 @@ def embedding_model_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def real(real_server: ServerProcess, language_model_folder: Path) -> Served:
+def real(real_server: ServerProcess, language_model_folder: Path, embedding_model_folder: Path) -> Served:
     return Served(
         target=real_server.target,
         tokenizer=AutoTokenizer.from_pretrained(language_model_folder),
+        embedding_tokenizer=AutoTokenizer.from_pretrained(embedding_model_folder),
         embedder_limit=256,
         embedder_specials=2,
         one_token_texts=WORDS,

@@ -168,6 +168,10 @@ EMBEDDINGS: list[Fields] = [
     _embeddings(text_truncation="TEXT_TRUNCATION_NONE", encoding="EMBEDDING_ENCODING_INT8"),
     _embeddings(contents=[IMAGE_URL, {"text": "a"}], task_type="EMBEDDING_TASK_TYPE_DOCUMENT"),
 ]
+CONVERSATIONS: list[Fields] = [
+    {name: fields[name] for name in ("messages", "tools", "tool_config", "response_format") if name in fields}
+    for fields in CHATS
+]
 REFLECTED = "inferwire.v1.ChatCompletionRequest"
 
 VALID: dict[str, list[Fields]] = {
@@ -177,6 +181,15 @@ VALID: dict[str, list[Fields]] = {
     "StreamCompletion": COMPLETIONS,
     "Preflight": [*({"chat": fields} for fields in CHATS), *({"completion": fields} for fields in COMPLETIONS)],
     "Embeddings": EMBEDDINGS,
+    "Tokenize": [
+        {"model_id": LLM, "text": {"text": "a <|im_end|> é 🦊", "return_spans": True}, "return_pieces": True},
+        {"model_id": EMBEDDER, "text": {"text": "cat", "add_special_tokens": False}},
+        *({"model_id": LLM, "conversation": fields, "return_pieces": True} for fields in CONVERSATIONS),
+    ],
+    "Detokenize": [
+        {"model_id": LLM, "token_ids": [1, 2, 97, 255], "skip_special_tokens": True},
+        {"model_id": EMBEDDER, "token_ids": [101, 0]},
+    ],
     "StreamEmbeddings": [
         {"options": {"model_id": EMBEDDER, "text_truncation": 1, "output_dimension": 8, "task_type": 1, "encoding": 1}},
         {"item": {"id": "1", "content": {"text": "a"}}},

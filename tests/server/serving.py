@@ -38,6 +38,7 @@ LIMITS = LimitSettings(
     max_contents=8,
     max_stream_items=32,
     max_constraint_bytes=1024,
+    max_tokenized_tokens=2048,
 )
 PATIENCE_S = 10
 METHODS: dict[str, MethodDescriptor] = {

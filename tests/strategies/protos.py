@@ -45,6 +45,7 @@ NOT_EMPTY = {
     "ChoiceResponseFormat.choices",
     "EmbeddingsRequest.contents",
     "InterleavedContentList.items",
+    "TokenizeConversation.messages",
 }
 REQUIRED_ENUMS = {
     "CompletionResponse.stop_reason",
@@ -59,6 +60,7 @@ LIMITS: dict[str, SearchStrategy[Any]] = {
     "ChoiceResponseFormat.choices": shapes.words,
     "CompletionRequest.model_id": shapes.words,
     "EmbeddingsRequest.model_id": shapes.words,
+    "DetokenizeRequest.model_id": shapes.words,
     "StreamEmbeddingsItem.id": shapes.words,
     "StreamEmbeddingsOptions.model_id": shapes.words,
     "ChatCompletionRequest.first_token_timeout": shapes.timeouts.map(lambda delta: _duration(delta)),
@@ -82,6 +84,7 @@ LIMITS: dict[str, SearchStrategy[Any]] = {
     "SamplingParams.repetition_penalty": shapes.float32(0, 2, above=True),
     "SamplingParams.stop": shapes.words,
     "SamplingParams.stop_token_ids": shapes.token_ids,
+    "TokenizeRequest.model_id": shapes.words,
     "ToolDefinition.input_schema_json": shapes.words,
     "ToolName.custom": shapes.custom_tool_names,
     "ToolParamDefinition.name": shapes.words,

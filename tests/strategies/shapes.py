@@ -73,6 +73,15 @@ from service.api.sampling import (
     TopKSamplingStrategy,
     TopPSamplingStrategy,
 )
+from service.api.tokenize import (
+    DetokenizeRequest,
+    DetokenizeResponse,
+    TokenizeConversation,
+    TokenizeRequest,
+    TokenizeResponse,
+    TokenizeText,
+    TokenSpan,
+)
 from service.api.tools import (
     BuiltinTool,
     NamedToolChoice,
@@ -400,6 +409,7 @@ limits = st.builds(
     max_stop_strings=counts,
     max_stop_token_ids=counts,
     max_logit_biases=counts,
+    max_tokenized_tokens=counts,
 )
 quantizations = st.one_of(
     st.builds(Bf16QuantizationConfig),
@@ -437,4 +447,42 @@ preflight_reports = st.builds(
     tool_prompt_format=maybe(st.sampled_from(ToolPromptFormat)),
     constraint=texts,
     neutralized_spans=counts,
+)
+
+tokenize_texts = st.builds(
+    TokenizeText, text=texts, add_special_tokens=maybe(st.booleans()), return_spans=st.booleans()
+)
+tokenize_conversations = st.builds(
+    TokenizeConversation,
+    messages=some(messages, least=1),
+    tools=some(tool_definitions),
+    tool_config=maybe(tool_configs),
+    response_format=maybe(response_formats),
+)
+tokenize_requests = st.builds(
+    TokenizeRequest, model_id=words, input=tokenize_texts | tokenize_conversations, return_pieces=st.booleans()
+)
+tokenize_responses = st.builds(
+    TokenizeResponse,
+    token_ids=some(token_ids),
+    pieces=some(st.binary(max_size=8)),
+    spans=some(st.builds(TokenSpan, start=counts, end=counts)),
+    count=counts,
+    context_length=counts,
+    usage=usages,
+    timings=timings,
+    model_id=texts,
+    request_id=texts,
+)
+detokenize_requests = st.builds(
+    DetokenizeRequest, model_id=words, token_ids=some(token_ids), skip_special_tokens=st.booleans()
+)
+detokenize_responses = st.builds(
+    DetokenizeResponse,
+    text=texts,
+    data=st.binary(max_size=8),
+    usage=usages,
+    timings=timings,
+    model_id=texts,
+    request_id=texts,
 )

@@ -37,9 +37,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     unless it is so much longer that they were not counted.
     """
     ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 6
-    """INVALID_ARGUMENT: the request is larger than the server takes, in bytes or in elements of its lists and maps
-    (ModelLimits). Metadata: `bytes` or `elements`, and `limit`. A message of more than four times the limit in bytes is
-    cut off by gRPC itself, with RESOURCE_EXHAUSTED and no details.
+    """INVALID_ARGUMENT: the request is larger than the server takes, in bytes, in elements of its lists and maps, or in
+    tokens to tokenise (ModelLimits). Metadata: `bytes`, `elements` or `tokens`, and `limit`; no `tokens` when they are so
+    many more that they were not counted. A message of more than four times the limit in bytes is cut off by gRPC itself,
+    with RESOURCE_EXHAUSTED and no details.
     """
     ERROR_REASON_UNSUPPORTED_BY_MODEL: _ErrorReason.ValueType  # 7
     """INVALID_ARGUMENT: the model can't do what a field asks for, such as reading images. Don't retry."""
@@ -101,9 +102,10 @@ ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: ErrorReason.ValueType  # 5
 unless it is so much longer that they were not counted.
 """
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 6
-"""INVALID_ARGUMENT: the request is larger than the server takes, in bytes or in elements of its lists and maps
-(ModelLimits). Metadata: `bytes` or `elements`, and `limit`. A message of more than four times the limit in bytes is
-cut off by gRPC itself, with RESOURCE_EXHAUSTED and no details.
+"""INVALID_ARGUMENT: the request is larger than the server takes, in bytes, in elements of its lists and maps, or in
+tokens to tokenise (ModelLimits). Metadata: `bytes`, `elements` or `tokens`, and `limit`; no `tokens` when they are so
+many more that they were not counted. A message of more than four times the limit in bytes is cut off by gRPC itself,
+with RESOURCE_EXHAUSTED and no details.
 """
 ERROR_REASON_UNSUPPORTED_BY_MODEL: ErrorReason.ValueType  # 7
 """INVALID_ARGUMENT: the model can't do what a field asks for, such as reading images. Don't retry."""

@@ -7,6 +7,7 @@ from inferwire.v1 import chat_pb2 as inferwire_dot_v1_dot_chat__pb2
 from inferwire.v1 import completion_pb2 as inferwire_dot_v1_dot_completion__pb2
 from inferwire.v1 import embeddings_pb2 as inferwire_dot_v1_dot_embeddings__pb2
 from inferwire.v1 import preflight_pb2 as inferwire_dot_v1_dot_preflight__pb2
+from inferwire.v1 import tokenize_pb2 as inferwire_dot_v1_dot_tokenize__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -85,6 +86,16 @@ class InferenceServiceStub:
                 '/inferwire.v1.InferenceService/Preflight',
                 request_serializer=inferwire_dot_v1_dot_preflight__pb2.PreflightRequest.SerializeToString,
                 response_deserializer=inferwire_dot_v1_dot_preflight__pb2.PreflightResponse.FromString,
+                _registered_method=True)
+        self.Tokenize = channel.unary_unary(
+                '/inferwire.v1.InferenceService/Tokenize',
+                request_serializer=inferwire_dot_v1_dot_tokenize__pb2.TokenizeRequest.SerializeToString,
+                response_deserializer=inferwire_dot_v1_dot_tokenize__pb2.TokenizeResponse.FromString,
+                _registered_method=True)
+        self.Detokenize = channel.unary_unary(
+                '/inferwire.v1.InferenceService/Detokenize',
+                request_serializer=inferwire_dot_v1_dot_tokenize__pb2.DetokenizeRequest.SerializeToString,
+                response_deserializer=inferwire_dot_v1_dot_tokenize__pb2.DetokenizeResponse.FromString,
                 _registered_method=True)
 
 
@@ -178,6 +189,24 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Tokenize(self, request, context):
+        """Tokenize returns the tokens that a model would read for a text or a conversation. MESSAGE_TOO_LARGE when they are more
+        than `limits.max_tokenized_tokens`.
+
+        No engine works for it: it waits in a short queue of its own, with Detokenize, which all models share. Calls that
+        generate don't wait for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Detokenize(self, request, context):
+        """Detokenize returns the text of tokens. An id that the model doesn't have is INVALID_ARGUMENT, and named.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -215,6 +244,16 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.Preflight,
                     request_deserializer=inferwire_dot_v1_dot_preflight__pb2.PreflightRequest.FromString,
                     response_serializer=inferwire_dot_v1_dot_preflight__pb2.PreflightResponse.SerializeToString,
+            ),
+            'Tokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tokenize,
+                    request_deserializer=inferwire_dot_v1_dot_tokenize__pb2.TokenizeRequest.FromString,
+                    response_serializer=inferwire_dot_v1_dot_tokenize__pb2.TokenizeResponse.SerializeToString,
+            ),
+            'Detokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Detokenize,
+                    request_deserializer=inferwire_dot_v1_dot_tokenize__pb2.DetokenizeRequest.FromString,
+                    response_serializer=inferwire_dot_v1_dot_tokenize__pb2.DetokenizeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -420,6 +459,60 @@ class InferenceService:
             '/inferwire.v1.InferenceService/Preflight',
             inferwire_dot_v1_dot_preflight__pb2.PreflightRequest.SerializeToString,
             inferwire_dot_v1_dot_preflight__pb2.PreflightResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferwire.v1.InferenceService/Tokenize',
+            inferwire_dot_v1_dot_tokenize__pb2.TokenizeRequest.SerializeToString,
+            inferwire_dot_v1_dot_tokenize__pb2.TokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Detokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferwire.v1.InferenceService/Detokenize',
+            inferwire_dot_v1_dot_tokenize__pb2.DetokenizeRequest.SerializeToString,
+            inferwire_dot_v1_dot_tokenize__pb2.DetokenizeResponse.FromString,
             options,
             channel_credentials,
             insecure,

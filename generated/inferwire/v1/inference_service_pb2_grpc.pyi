@@ -9,6 +9,7 @@ from inferwire.v1 import chat_pb2 as _chat_pb2
 from inferwire.v1 import completion_pb2 as _completion_pb2
 from inferwire.v1 import embeddings_pb2 as _embeddings_pb2
 from inferwire.v1 import preflight_pb2 as _preflight_pb2
+from inferwire.v1 import tokenize_pb2 as _tokenize_pb2
 import abc as _abc_1
 
 
@@ -74,6 +75,15 @@ class InferenceServiceStub:
     """
     Preflight: _aio.UnaryUnaryMultiCallable[_preflight_pb2.PreflightRequest, _preflight_pb2.PreflightResponse]
     """Preflight tells what a chat or completion request would lead to, and all that would be refused, without generating."""
+    Tokenize: _aio.UnaryUnaryMultiCallable[_tokenize_pb2.TokenizeRequest, _tokenize_pb2.TokenizeResponse]
+    """Tokenize returns the tokens that a model would read for a text or a conversation. MESSAGE_TOO_LARGE when they are more
+    than `limits.max_tokenized_tokens`.
+
+    No engine works for it: it waits in a short queue of its own, with Detokenize, which all models share. Calls that
+    generate don't wait for it.
+    """
+    Detokenize: _aio.UnaryUnaryMultiCallable[_tokenize_pb2.DetokenizeRequest, _tokenize_pb2.DetokenizeResponse]
+    """Detokenize returns the text of tokens. An id that the model doesn't have is INVALID_ARGUMENT, and named."""
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     """InferenceService runs language models and embedding models.
@@ -174,5 +184,26 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_preflight_pb2.PreflightRequest, _abc.Awaitable[_preflight_pb2.PreflightResponse]],
     ) -> _abc.Awaitable[_preflight_pb2.PreflightResponse]:
         """Preflight tells what a chat or completion request would lead to, and all that would be refused, without generating."""
+
+    @_abc_1.abstractmethod
+    def Tokenize(
+        self,
+        request: _tokenize_pb2.TokenizeRequest,
+        context: _aio.ServicerContext[_tokenize_pb2.TokenizeRequest, _abc.Awaitable[_tokenize_pb2.TokenizeResponse]],
+    ) -> _abc.Awaitable[_tokenize_pb2.TokenizeResponse]:
+        """Tokenize returns the tokens that a model would read for a text or a conversation. MESSAGE_TOO_LARGE when they are more
+        than `limits.max_tokenized_tokens`.
+
+        No engine works for it: it waits in a short queue of its own, with Detokenize, which all models share. Calls that
+        generate don't wait for it.
+        """
+
+    @_abc_1.abstractmethod
+    def Detokenize(
+        self,
+        request: _tokenize_pb2.DetokenizeRequest,
+        context: _aio.ServicerContext[_tokenize_pb2.DetokenizeRequest, _abc.Awaitable[_tokenize_pb2.DetokenizeResponse]],
+    ) -> _abc.Awaitable[_tokenize_pb2.DetokenizeResponse]:
+        """Detokenize returns the text of tokens. An id that the model doesn't have is INVALID_ARGUMENT, and named."""
 
 def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _aio.Server) -> None: ...

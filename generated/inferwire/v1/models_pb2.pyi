@@ -249,6 +249,7 @@ class ModelLimits(_message.Message):
     MAX_STOP_STRINGS_FIELD_NUMBER: _builtins.int
     MAX_STOP_TOKEN_IDS_FIELD_NUMBER: _builtins.int
     MAX_LOGIT_BIASES_FIELD_NUMBER: _builtins.int
+    MAX_TOKENIZED_TOKENS_FIELD_NUMBER: _builtins.int
     context_length: _builtins.int
     """Tokens of prompt and answer together; for embedding models, tokens of one text."""
     max_request_bytes: _builtins.int
@@ -273,6 +274,8 @@ class ModelLimits(_message.Message):
     """The most SamplingParams.stop_token_ids."""
     max_logit_biases: _builtins.int
     """The most SamplingParams.logit_bias."""
+    max_tokenized_tokens: _builtins.int
+    """The most tokens of one TokenizeRequest or DetokenizeRequest."""
     def __init__(
         self,
         *,
@@ -287,10 +290,11 @@ class ModelLimits(_message.Message):
         max_stop_strings: _builtins.int = ...,
         max_stop_token_ids: _builtins.int = ...,
         max_logit_biases: _builtins.int = ...,
+        max_tokenized_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "max_constraint_bytes", b"max_constraint_bytes", "max_contents", b"max_contents", "max_elements", b"max_elements", "max_logit_biases", b"max_logit_biases", "max_logprobs", b"max_logprobs", "max_messages", b"max_messages", "max_request_bytes", b"max_request_bytes", "max_stop_strings", b"max_stop_strings", "max_stop_token_ids", b"max_stop_token_ids", "max_tools", b"max_tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "max_constraint_bytes", b"max_constraint_bytes", "max_contents", b"max_contents", "max_elements", b"max_elements", "max_logit_biases", b"max_logit_biases", "max_logprobs", b"max_logprobs", "max_messages", b"max_messages", "max_request_bytes", b"max_request_bytes", "max_stop_strings", b"max_stop_strings", "max_stop_token_ids", b"max_stop_token_ids", "max_tokenized_tokens", b"max_tokenized_tokens", "max_tools", b"max_tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,8 @@ class Usage(_message.Message):
     """Usage counts tokens, by the engine's own counts and tokenizer.
 
     It is also sent in the trailing metadata of every generating call, however the call ends: `inferwire-prompt-tokens`,
-    `inferwire-cached-tokens`, `inferwire-completion-tokens` and `inferwire-neutralized-spans`, as decimal text.
+    `inferwire-cached-tokens`, `inferwire-completion-tokens` and `inferwire-neutralized-spans`, as decimal text. So is that
+    of Tokenize and Detokenize, which tells as `prompt_tokens` the tokens that were made or read.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

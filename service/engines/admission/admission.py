@@ -50,12 +50,25 @@ class Place:
 
 
 class Admission:
-    """Admits requests to one engine."""
+    """Admits requests to one engine, or to the threads that tokenise.
 
-    def __init__(self, bounds: Bounds, quotas: Quotas, clock: Callable[[], float] = time.monotonic) -> None:
+    `busy` is what a refused caller is told to be so. Without `charged`, tokens only tell whose turn it is.
+    """
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        quotas: Quotas,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        busy: str = "The model",
+        charged: bool = True,
+    ) -> None:
         self._bounds = bounds
         self._quotas = quotas
         self._clock = clock
+        self._busy = busy
+        self._charged = charged
         self._callers: dict[str, _Caller] = {}
         self._drain = DrainRate()
         self._departures: list[asyncio.Future[None]] = []
@@ -83,7 +96,7 @@ class Admission:
 
         For before anything is spent on reading the request.
         """
-        self._quotas.check(caller)
+        self._quotas.check(caller, charged=self._charged)
         busy = self.queued or self.running >= self._bounds.running_requests
         if busy and self._is_full_for(0) and self._displaced_by(self._caller(caller)) is None:
             raise self._refusal()
@@ -96,7 +109,7 @@ class Admission:
         when another caller has the better right to it; and DeadlineExceeded for a wait that would be longer than
         `patience_s`.
         """
-        self._quotas.enter(caller)
+        self._quotas.enter(caller, charged=self._charged)
         place = None
         try:
             place = self._join(self._caller(caller), tokens, patience_s)
@@ -105,7 +118,7 @@ class Admission:
         finally:
             if place:
                 self._leave(place)
-            self._quotas.leave(caller, place.used if place else 0)
+            self._quotas.leave(caller, place.used if place and self._charged else 0)
 
     @asynccontextmanager
     async def bulk(self, caller: str) -> AsyncIterator["Bulk"]:
@@ -273,7 +286,7 @@ class Admission:
 
     def _refusal(self) -> Overloaded:
         return Overloaded(
-            f"The model is busy: {self.running} requests are being worked on, and {self.queued} wait.",
+            f"{self._busy} is busy: {self.running} requests are being worked on, and {self.queued} wait.",
             metadata={"running_requests": str(self.running), "queued_requests": str(self.queued)},
             retry_after_s=self._retry_after_s(),
         )

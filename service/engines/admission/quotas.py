@@ -40,15 +40,15 @@ class Quotas:
     def share(self, caller: str) -> Share:
         return self._shares.get(caller, self._default)
 
-    def enter(self, caller: str) -> None:
-        """Counts a call. Raises QuotaExceeded."""
+    def enter(self, caller: str, *, charged: bool = True) -> None:
+        """Counts a call. Raises QuotaExceeded; for its tokens only where the call is charged for those it takes."""
         share, use = self.share(caller), self._use(caller)
-        self._check(share, use)
+        self._check(share, use, charged)
         use.calls += 1
 
-    def check(self, caller: str) -> None:
+    def check(self, caller: str, *, charged: bool = True) -> None:
         """Raises QuotaExceeded where `enter` would."""
-        self._check(self.share(caller), self._use(caller))
+        self._check(self.share(caller), self._use(caller), charged)
 
     def leave(self, caller: str, tokens: int) -> None:
         """`tokens` is what the call has cost: its prompt's tokens and the generated ones."""
@@ -68,14 +68,14 @@ class Quotas:
         while limit is not None and (use := self._use(caller)).tokens_left <= 0:  # noqa: ASYNC110
             await asyncio.sleep(_refill_s(use, limit))
 
-    def _check(self, share: Share, use: _Use) -> None:
+    def _check(self, share: Share, use: _Use, charged: bool) -> None:
         if share.concurrent_calls is not None and use.calls >= share.concurrent_calls:
             raise QuotaExceeded(
                 f"The caller has {use.calls} calls under way, which is its limit.",
                 metadata={"limit": "concurrent_calls", "value": str(share.concurrent_calls)},
                 retry_after_s=RETRY_AFTER_CALL_S,
             )
-        if share.tokens_per_minute is not None and use.tokens_left <= 0:
+        if charged and share.tokens_per_minute is not None and use.tokens_left <= 0:
             raise QuotaExceeded(
                 f"The caller has used up its {share.tokens_per_minute} tokens a minute.",
                 metadata={"limit": "tokens_per_minute", "value": str(share.tokens_per_minute)},

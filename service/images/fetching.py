@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
-from aiohttp import ClientError, ClientResponse, ClientResponseError, ClientSession
+from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientResponseError, ClientSession
 from yarl import URL
 
 from service.errors import Overloaded
@@ -30,6 +30,7 @@ UNTOLD_TYPES = {"", "application/octet-stream", "binary/octet-stream"}
 # The same for an address that is refused, one where nobody answers, and a name that nobody knows: callers shall not
 # find out with it what there is in the operator's network. The log tells.
 UNREACHABLE = "The image's host can't be reached."
+GARBLED = "The image's host doesn't answer as HTTP says, or breaks off."
 
 
 class NotFetched(Exception):
@@ -109,10 +110,12 @@ class Fetcher:
                 if response.status in REDIRECTS:
                     return self._redirected(url, response.headers.get("Location"))
                 return await self._image(response)
-        except (ClientError, OSError) as error:
+        except ClientConnectorError as error:
             refused = isinstance(error.__cause__, AddressRefused)
             outcome = FetchOutcome.REFUSED if refused else FetchOutcome.FAILED
-            raise NotFetched(UNREACHABLE, outcome, f"{url.host}: {_reason(error)}") from None
+            raise NotFetched(UNREACHABLE, outcome, f"{url.host}: {error.__cause__}") from None
+        except (ClientError, OSError) as error:
+            raise NotFetched(GARBLED, FetchOutcome.FAILED, f"{url.host}: {_reason(error)}") from None
 
     def _redirected(self, url: RemoteUrl, location: str | None) -> RemoteUrl:
         if not location:

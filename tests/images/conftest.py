@@ -3,17 +3,16 @@
 from collections.abc import AsyncIterator
 
 import pytest
-import trustme
 
-from tests.images.hosts import Outside
+from tests.images.hosts import Certificates, Outside
 
 
 @pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    return trustme.CA()
+def certificates() -> Certificates:
+    return Certificates()
 
 
 @pytest.fixture
-async def outside(authority: trustme.CA) -> AsyncIterator[Outside]:
-    async with Outside(authority).open() as world:
+async def outside(certificates: Certificates) -> AsyncIterator[Outside]:
+    async with Outside(certificates).open() as world:
         yield world

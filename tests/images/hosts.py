@@ -62,6 +62,20 @@ def redirect(location: str, status: int = 302) -> bytes:
     return f"HTTP/1.1 {status} Elsewhere\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
 
 
+def endlessly(head: bytes, more: bytes = b"") -> Answer:
+    """Never ends by itself; without `more` it says no more."""
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        while more and not writer.is_closing():
+            writer.write(more)
+            await writer.drain()
+            await asyncio.sleep(0)
+        await asyncio.Event().wait()
+
+    return answer
+
+
 @asynccontextmanager
 async def listening(
     host: Host, address: str = OUTSIDE, port: int = 0, tls: ssl.SSLContext | None = None
@@ -129,18 +143,32 @@ def _info(address: str, port: int) -> Any:
     return kind[0], socket.SOCK_STREAM, socket.IPPROTO_TCP, "", kind[1]
 
 
+class Certificates:
+    """Of hosts. Made once for each set of names, as that takes a while."""
+
+    def __init__(self) -> None:
+        self._authority = trustme.CA()
+        self._made: dict[tuple[str, ...], ssl.SSLContext] = {}
+        self.trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._authority.configure_trust(self.trust)
+
+    def of(self, *names: str) -> ssl.SSLContext:
+        if names not in self._made:
+            self._made[names] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._authority.issue_cert(*names).configure_cert(self._made[names])
+        return self._made[names]
+
+
 class Outside:
     """Two hosts at the same port: `host`, which images may come from, and `inside`, where nobody may ever connect."""
 
-    def __init__(self, authority: trustme.CA) -> None:
+    def __init__(self, certificates: Certificates) -> None:
         self.host, self.inside = Host(), Host()
         self.names = Names()
         self.names.tell("images.test", [OUTSIDE])
-        self.authority = authority
+        self._certificates = certificates
         self._registry = CollectorRegistry()
         self._metrics = ImageMetrics(self._registry)
-        self._trust = ssl.create_default_context()
-        authority.configure_trust(self._trust)
 
     @property
     def port(self) -> int:
@@ -149,13 +177,13 @@ class Outside:
     def url(self, path: str = "/", host: str = "images.test") -> str:
         return f"https://{host}:{self.port}{path}"
 
-    def sources(self, **fetch: Any) -> ImageSources:
+    def sources(self, allows: Callable[[str], bool] | None = None, **fetch: Any) -> ImageSources:
         rules = {"allowed_hosts": (f"images.test:{self.port}", f"*.cdn.test:{self.port}"), **fetch}
         settings = ImageSettings(max_bytes=MAX_BYTES, fetch=rules)
         network = Network(
             resolve=self.names.addresses,
-            allows=lambda address: address == OUTSIDE or is_public(address),
-            tls=self._trust,
+            allows=allows or (lambda address: address == OUTSIDE or is_public(address)),
+            tls=self._certificates.trust,
         )
         return ImageSources(settings, self._metrics, network)
 
@@ -168,7 +196,6 @@ class Outside:
     @asynccontextmanager
     async def open(self, names: Sequence[str] = ("images.test", "*.cdn.test")) -> AsyncIterator["Outside"]:
         """`names` are those of the certificate."""
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.authority.issue_cert(*names).configure_cert(tls)
+        tls = self._certificates.of(*names)
         async with listening(self.host, OUTSIDE, tls=tls), listening(self.inside, INSIDE, self.host.port):
             yield self

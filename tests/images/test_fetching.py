@@ -3,13 +3,12 @@
 import asyncio
 
 import pytest
-import trustme
 
 from service.api.content import ImageContentItem, ImageUrl
 from service.errors import InvalidField, Overloaded
 from service.images.loaded import LoadedImage
 from service.telemetry.metrics import FetchOutcome
-from tests.images.hosts import MAX_BYTES, OUTSIDE, PICTURE, Outside, listening, plain, redirect
+from tests.images.hosts import MAX_BYTES, OUTSIDE, PICTURE, Certificates, Outside, listening, plain, redirect
 
 FIELD = "content.items.items[0].image"
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -47,7 +46,7 @@ async def test_no_more_is_told_than_has_to_be(outside: Outside, monkeypatch: pyt
     for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.2:1")
         monkeypatch.setenv(variable.lower(), "http://127.0.0.2:1")
-    outside.host.answers = {"/a": redirect("/b?c=%20d"), "/b?c=%20d": plain(PICTURE, "Set-Cookie: a=b")}
+    outside.host.answers = {"/a": redirect("/b?c=%20d\r\nSet-Cookie: a=b"), "/b?c=%20d": plain(PICTURE)}
     for _ in range(2):
         await outside.sources().load(by_url(outside.url("/a")), FIELD, "me")
     heads = [request.decode().splitlines() for request in outside.host.requests]
@@ -93,8 +92,8 @@ async def test_the_largest_image_is_taken_and_none_larger(outside: Outside) -> N
         await sources.load(by_url(outside.url("/b")), FIELD, "me")
 
 
-async def test_http_is_fetched_only_where_that_is_stated(authority: trustme.CA) -> None:
-    outside = Outside(authority)
+async def test_http_is_fetched_only_where_that_is_stated(certificates: Certificates) -> None:
+    outside = Outside(certificates)
     outside.host.answers = {"/a": plain(PICTURE)}
     async with listening(outside.host):
         url = by_url(f"http://images.test:{outside.port}/a")

@@ -30,11 +30,17 @@ POLL_S = 0.1
 class ServerProcess:
     """A server in a session of its own, with what it prints in files."""
 
-    def __init__(self, folder: Path, *arguments: str, command: Sequence[str] = ("-m", "service")) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        command: Sequence[str] = ("-m", "service"),
+        subcommand: str = "serve",
+    ) -> None:
         self.stdout, self.stderr = folder / "stdout", folder / "stderr"
         with self.stdout.open("w") as out, self.stderr.open("w") as err:
             self.process = subprocess.Popen(
-                [sys.executable, *command, "serve", *arguments],
+                [sys.executable, *command, subcommand, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

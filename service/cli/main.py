@@ -8,6 +8,7 @@ import rich_click as click
 COMMANDS = {
     "demo": "Serve the two bundled models.",
     "serve": "Serve models.",
+    "join": "Run this machine's part of a model that another machine serves.",
     "doctor": "Check whether a server would start.",
     "chat": "Talk to a language model.",
     "complete": "Let a language model continue a text.",

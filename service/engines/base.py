@@ -102,6 +102,11 @@ class Engine(Protocol):
         """What the engine serves. Only once it was loaded."""
         ...
 
+    @property
+    def waiting_for(self) -> Sequence[str]:
+        """Parts of the model that a start waits for: those of other machines, which somebody has to start there."""
+        ...
+
     def own_metrics(self) -> Iterable[Metric]:
         """What the library counts that the engine is made of, each family with samples of this engine."""
         ...

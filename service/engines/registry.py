@@ -135,8 +135,12 @@ def _bounds(settings: AdmissionSettings, capacity: Capacity) -> Bounds:
 
 def _described(engine: Engine) -> Model:
     """The model's description; its engine may have died since it was made."""
-    dead = engine.model.state is ModelState.READY and not engine.ready
-    return engine.model.model_copy(update={"state": ModelState.FAILED}) if dead else engine.model
+    model = engine.model
+    if model.state is ModelState.READY and not engine.ready:
+        return model.model_copy(update={"state": ModelState.FAILED})
+    if waiting_for := engine.waiting_for:
+        return model.model_copy(update={"metadata": {**model.metadata, "waiting_for": list(waiting_for)}})
+    return model
 
 
 def _alive(engine: Engine) -> Engine:
@@ -147,5 +151,6 @@ def _alive(engine: Engine) -> Engine:
 
 def _not_ready(engine: Engine) -> InferwireError:
     if engine.model.state is ModelState.LOADING:
-        return ModelNotReady(f"The model {engine.identifier!r} is being loaded.", retry_after_s=RETRY_S)
+        waiting = f" It waits for: {', '.join(engine.waiting_for)}." if engine.waiting_for else ""
+        return ModelNotReady(f"The model {engine.identifier!r} is being loaded.{waiting}", retry_after_s=RETRY_S)
     return EngineFailed(f"The engine of the model {engine.identifier!r} died.", retry_after_s=RETRY_S)

@@ -87,6 +87,7 @@ class _Scripted:
     ready: bool = False
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     cache_usage: float = 0.0
+    waiting_for: Sequence[str] = ()
     capacity: Capacity = field(default=CAPACITY)
     model: Model = field(init=False)
 

@@ -22,6 +22,7 @@ from service.api.models import ModelType
 from service.api.tools import ToolPromptFormat
 from service.settings.access import ADMIN_SERVICE, AnonymousSettings, AuthSettings, IdentitySettings
 from service.settings.images import ImageSettings
+from service.settings.layout import Layout, layout_of
 from service.settings.section import Section
 from service.settings.transport import MetricsSettings, ServerSettings, TlsSettings, TracesSettings
 
@@ -95,6 +96,15 @@ class AdmissionSettings(Section):
     max_queued_tokens: int = Field(1_000_000, ge=0, description="The most tokens of requests that wait.")
 
 
+class MachineSettings(Section):
+    """The machines of a model that runs on several, which `inferwire join` starts on all but the first."""
+
+    port: int = Field(
+        29450, ge=1, le=65535, description="Where the others report to the first machine, for as long as they run."
+    )
+    timeout_s: float = Field(600.0, gt=0, description="How long a start waits for all of them to report.")
+
+
 class ModelSettings(Section):
     """A model to serve."""
 
@@ -115,6 +125,7 @@ class ModelSettings(Section):
     )
     knowledge_cutoff: str = Field("December 2023", description="The knowledge cutoff that is told with `prompt_date`.")
     admission: AdmissionSettings = AdmissionSettings()
+    machines: MachineSettings = MachineSettings()
     engine_args: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the engine as they are (vLLM's AsyncEngineArgs)."
     )
@@ -124,6 +135,16 @@ class ModelSettings(Section):
         if not self.id:
             object.__setattr__(self, "id", self.path.rstrip("/").rsplit("/", 1)[-1])
         return self
+
+    @model_validator(mode="after")
+    def _layout_is_possible(self) -> Self:
+        if self.engine is EngineKind.VLLM:
+            layout_of(self.engine_args)
+        return self
+
+    @property
+    def layout(self) -> Layout:
+        return layout_of(self.engine_args) if self.engine is EngineKind.VLLM else Layout()
 
 
 class Settings(BaseSettings):

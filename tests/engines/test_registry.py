@@ -42,6 +42,15 @@ async def test_an_engine_is_found_by_its_model(
     assert registry.embedding_engine("embedder", ANYBODY) is embedder
 
 
+def test_what_a_model_waits_for_is_told_while_it_does(registry: Registry, llm: ScriptedLanguageEngine) -> None:
+    llm.waiting_for = ["machine 1 (data-parallel rank 1)"]
+    assert registry.model("llm", ANYBODY).metadata["waiting_for"] == llm.waiting_for
+    with pytest.raises(ModelNotReady, match=r"It waits for: machine 1 \(data-parallel rank 1\)\."):
+        registry.language_engine("llm", ANYBODY)
+    llm.waiting_for = ()
+    assert "waiting_for" not in registry.model("llm", ANYBODY).metadata
+
+
 def test_models_are_told_in_the_order_of_the_settings_while_they_load(registry: Registry) -> None:
     assert [(model.identifier, model.state) for model in registry.models(ANYBODY)] == [
         ("llm", ModelState.LOADING),

@@ -136,7 +136,9 @@ class Model(_message.Message):
     """The length of the vectors of an embedding model. Unset for language models."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Facts for people and tools. Always: `context_length`; for embedding models `embedding_dimension`."""
+        """Facts for people and tools. Once READY: `context_length`; for embedding models `embedding_dimension`. While LOADING,
+        `waiting_for`: the parts of the model that other machines have yet to start, if there are any, as a list of texts.
+        """
 
     @_builtins.property
     def capabilities(self) -> Global___ModelCapabilities:

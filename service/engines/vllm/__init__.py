@@ -18,6 +18,7 @@ def build(model: ModelSettings, settings: Settings) -> Engine:
     os.environ.setdefault("VLLM_RPC_BASE_PATH", _socket_folder().name)
     host = EngineHost(
         models=len(settings.models),
+        workers=max(model.layout.workers for model in settings.models),
         grace_s=settings.server.grace_s,
         stall_timeout_s=settings.engine.stall_timeout_s,
         longest_hold_s=settings.server.longest_hold_ms / 1000,

@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,7 +20,9 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from service.api.models import ModelType
 from service.engines.base import Capacity
-from service.engines.vllm import defaults, stats
+from service.engines.processes import Family
+from service.engines.roll_call import RollCall
+from service.engines.vllm import defaults, launches, stats
 from service.engines.vllm.watchdog import wait_for_stall
 from service.errors import EngineFailed, InferwireError, InternalError, InvalidField
 from service.settings import ModelSettings
@@ -45,6 +47,8 @@ class EngineHost:
     """How long an engine may leave a question unanswered."""
     longest_hold_s: float
     """How long a token may wait for others to be sent with it."""
+    workers: int = 1
+    """The most processes that compute one model on this machine."""
     own_metrics: bool = False
     """Whether vLLM keeps its own metrics: it takes some microseconds for each token."""
     traces_endpoint: str | None = None
@@ -58,6 +62,10 @@ class EngineCore:
         self._settings = settings
         self._host = host
         self._engine: AsyncLLM | None = None
+        self._layout = settings.layout
+        self._roll_call = RollCall(settings.id, self._layout, settings.machines.port)
+        self._launch = launches.Launch()
+        self._family = Family(())
         self.gauge = stats.LoadGauge(None)
 
     @property
@@ -73,12 +81,14 @@ class EngineCore:
     @property
     def capacity(self) -> Capacity:
         config = self.engine.vllm_config
-        requests, tokens = config.scheduler_config.max_num_seqs, config.scheduler_config.max_num_batched_tokens
+        # Of all data-parallel ranks; vLLM has added up their blocks by itself.
+        ranks = config.parallel_config.data_parallel_size
+        requests, tokens = ranks * config.scheduler_config.max_num_seqs, config.scheduler_config.max_num_batched_tokens
         cache = config.cache_config
         if self._settings.type is ModelType.LLM and cache.num_gpu_blocks:
             return Capacity(requests, cache.num_gpu_blocks * cache.block_size)
         # An embedding model keeps nothing between steps: one step's work, and the next one's ready.
-        return Capacity(requests, STEPS_AHEAD * tokens)
+        return Capacity(requests, ranks * STEPS_AHEAD * tokens)
 
     def generated(self, request_id: str) -> int:
         """How many tokens there are of a request that isn't finished; `request_id` is vLLM's own."""
@@ -86,19 +96,47 @@ class EngineCore:
         return state.detokenizer.num_output_tokens() if state else 0
 
     async def start(self) -> None:
-        self._engine = await _in_daemon_thread(self._build)
+        await self._roll_call.begin(self._settings.machines.timeout_s)
+        self._engine = await self._built()
+        self._family = Family(launches.heads_of(self._engine.engine_core.resources))
         self.gauge = stats.gauge_of(self._engine)
         # It reads some for every token, and from here on nobody changes them.
         enable_envs_cache()
 
+    @property
+    def waiting_for(self) -> Sequence[str]:
+        return self._roll_call.missing
+
+    async def _built(self) -> AsyncLLM:
+        """Unless a machine is lost meanwhile, which vLLM would wait for without end."""
+        self._launch = launches.Launch()
+        build = asyncio.create_task(_in_daemon_thread(self._build))
+        loss = asyncio.create_task(self._roll_call.loss())
+        try:
+            await asyncio.wait((build, loss), return_when=asyncio.FIRST_COMPLETED)
+            if build.done():
+                return build.result()
+            raise EngineFailed(f"It has lost {', '.join(self._roll_call.lost)} while it started.")
+        finally:
+            loss.cancel()
+            if not build.done():
+                Family(self._launch.heads()).kill()
+                # Its thread ends by itself, now that its processes are gone.
+                build.cancel()
+
     def _build(self) -> AsyncLLM:
+        with self._launch.here():
+            return self._build_here()
+
+    def _build_here(self) -> AsyncLLM:
         on_cpu = bool(current_platform.is_cpu())
-        os.environ.update(defaults.environment(on_cpu=on_cpu))
+        os.environ.update(defaults.environment(on_cpu=on_cpu, workers=self._host.workers))
         args = defaults.engine_args(self._settings, models=self._host.models, on_cpu=on_cpu)
         args.setdefault("shutdown_timeout", math.ceil(self._host.grace_s))
         args.setdefault("otlp_traces_endpoint", self._host.traces_endpoint)
         # What its metrics call the model.
         args.setdefault("served_model_name", self._settings.id)
+        args |= self._layout.placed(node=0)
         config = AsyncEngineArgs(**args).create_engine_config(UsageContext.ENGINE_CONTEXT)
         return AsyncLLM.from_vllm_config(
             config,
@@ -113,7 +151,9 @@ class EngineCore:
         stall = asyncio.create_task(wait_for_stall(self.engine.is_sleeping, self._host.stall_timeout_s))
         stall.add_done_callback(self._kill_if_stalled)
         try:
-            while self.alive:  # noqa: ASYNC110
+            while self.alive:
+                if lost := [*self._family.lost(), *self._roll_call.lost]:
+                    self._kill(f"has lost {', '.join(lost)}")
                 # vLLM tells of a death by a flag only.
                 await asyncio.sleep(FAILURE_POLL_S)
         finally:
@@ -122,11 +162,17 @@ class EngineCore:
             await asyncio.Event().wait()
 
     def _kill_if_stalled(self, stall: "asyncio.Task[None]") -> None:
-        if stall.cancelled() or stall.exception() or self._engine is None:
+        if stall.cancelled() or stall.exception():
             return  # it was stopped, or is dead already
-        logger.error("The engine of %s has stalled: it is ended", self._settings.id)
-        for process in self._engine.engine_core.resources.engine_manager.processes:
-            process.kill()
+        self._kill("has stalled")
+
+    def _kill(self, trouble: str) -> None:
+        """All of it on this machine: what is left is of no use, and its streams would wait for its end."""
+        if self._engine is not None:
+            logger.error("The engine of %s %s: it is ended", self._settings.id, trouble)
+            self._family.kill()
+            if not self._family:  # it is Ray's
+                asyncio.get_running_loop().run_in_executor(None, self._engine.engine_core.shutdown)
 
     async def stop(self) -> None:
         engine, self._engine = self._engine, None
@@ -135,6 +181,9 @@ class EngineCore:
                 # Still listening, it would log the end of the engine as a crash.
                 engine.output_handler.cancel()
             await asyncio.to_thread(engine.shutdown)
+            # vLLM may be at it already, in a thread of its own, and a new engine must not meet what is left.
+            self._family.kill()
+        await self._roll_call.end()
 
 
 @contextmanager

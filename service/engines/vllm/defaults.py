@@ -23,7 +23,7 @@ TOKENS_A_STEP = {ModelType.LLM: 512, ModelType.EMBEDDING: 8192}
 SEVERAL_WORKERS = {
     "tensor_parallel_size",
     "pipeline_parallel_size",
-    "data_parallel_size",
+    "data_parallel_backend",
     "distributed_executor_backend",
 }
 
@@ -38,16 +38,21 @@ def engine_args(settings: ModelSettings, *, models: int, on_cpu: bool) -> dict[s
         args |= {"runner": "pooling", "dtype": "float32"}
     if on_cpu:
         args |= _cpu_args(settings, models)
+    if settings.layout.nodes > 1 and settings.layout.data == 1:
+        args["distributed_executor_backend"] = "mp"
     return args | settings.engine_args
 
 
-def environment(*, on_cpu: bool) -> dict[str, str]:
-    """Environment variables for the engines' processes; those that the operator set win."""
+def environment(*, on_cpu: bool, workers: int = 1) -> dict[str, str]:
+    """Environment variables for the engines' processes; those that the operator set win.
+
+    `workers` is how many processes of one model compute on this machine at a time.
+    """
     variables = {SERVER_VARIABLE: str(os.getpid()), "VLLM_NO_USAGE_STATS": "1", "VLLM_CONFIGURE_LOGGING": "1"}
     if on_cpu:
         # vLLM would bind its threads to one core in two, and keep cores back for its front-end.
-        cores = str(len(os.sched_getaffinity(0)))
-        variables |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": cores}
+        threads = max(1, len(os.sched_getaffinity(0)) // workers)
+        variables |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}
     return {name: value for name, value in variables.items() if name not in os.environ}
 
 

@@ -44,6 +44,10 @@ class VllmEmbeddingEngine:
     def ready(self) -> bool:
         return self.core.alive
 
+    @property
+    def waiting_for(self) -> Sequence[str]:
+        return self.core.waiting_for
+
     def own_metrics(self) -> Iterable[Metric]:
         return self.core.gauge.own_metrics()
 

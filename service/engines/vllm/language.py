@@ -1,7 +1,7 @@
 """A language model on vLLM."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing, nullcontext
 from typing import Any
 
@@ -54,6 +54,10 @@ class VllmLanguageEngine:
     @property
     def ready(self) -> bool:
         return self.core.alive
+
+    @property
+    def waiting_for(self) -> Sequence[str]:
+        return self.core.waiting_for
 
     def own_metrics(self) -> Iterable[Metric]:
         return self.core.gauge.own_metrics()

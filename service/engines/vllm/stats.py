@@ -20,19 +20,33 @@ class LoadGauge(PrometheusStatLogger):  # type: ignore[misc]
     """
 
     def __init__(self, vllm_config: Any, engine_indexes: list[int] | None = None) -> None:
-        self.running = 0
-        self.waiting = 0
-        self.cache_usage = 0.0
+        # Requests that run, requests that wait, and the share of the cache in use, of each data-parallel rank.
+        self._ranks: dict[int, tuple[int, int, float]] = dict.fromkeys(engine_indexes or [0], (0, 0, 0.0))
+
+    @property
+    def running(self) -> int:
+        return sum(running for running, _, _ in self._ranks.values())
+
+    @property
+    def waiting(self) -> int:
+        return sum(waiting for _, waiting, _ in self._ranks.values())
+
+    @property
+    def cache_usage(self) -> float:
+        """Over all ranks: each has a cache of the same size."""
+        return sum(usage for _, _, usage in self._ranks.values()) / len(self._ranks)
 
     def own_metrics(self) -> Iterable[Metric]:
         """vLLM's own, where they are kept."""
         return ()
 
-    def record(self, scheduler_stats: Any, *args: Any, **kwargs: Any) -> None:
+    def record(self, scheduler_stats: Any, *args: Any, engine_idx: int = 0, **kwargs: Any) -> None:
         if scheduler_stats is not None:
-            self.running = scheduler_stats.num_running_reqs
-            self.waiting = scheduler_stats.num_waiting_reqs
-            self.cache_usage = scheduler_stats.kv_cache_usage
+            self._ranks[engine_idx] = (
+                scheduler_stats.num_running_reqs,
+                scheduler_stats.num_waiting_reqs,
+                scheduler_stats.kv_cache_usage,
+            )
 
     def record_admission_rejection(self, reason: str) -> None: ...
 

@@ -62,8 +62,6 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- fail "Nothing encrypts: set transport.tlsSecret, mesh.kind, or transport.allowInsecure" -}}
 {{- end -}}
 {{- if .Values.multiNode.enabled -}}
-{{- $engine := merge (dict "on_failure" "exit") ($config.engine | default dict) -}}
-{{- $_ := set $config "engine" $engine -}}
 {{- $_ := unset $config "models" -}}
 {{- end -}}
 {{- toYaml $config -}}

@@ -75,7 +75,7 @@ resources: {{- include "inferwire.resources" . | nindent 2 }}
 {{- if .Values.multiNode.enabled }}
 # The leader's address is known only here.
 - name: INFERWIRE_MODELS
-  value: {{ include "inferwire.leaderModels" . | quote }}
+  value: {{ include "inferwire.groupModels" . | quote }}
 {{- end }}
 {{ include "inferwire.env" . }}
 {{- end -}}

@@ -61,6 +61,9 @@ class ModelLimits(ApiModel):
     max_stop_token_ids: int = 0
     max_logit_biases: int = 0
     max_tokenized_tokens: int = 0
+    max_images: int = 0
+    max_image_bytes: int = 0
+    max_image_pixels: int = 0
 
 
 class Model(ApiModel):

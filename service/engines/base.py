@@ -11,6 +11,7 @@ from service.api.models import Model, ModelType
 from service.api.sampling import TokenLogProbs
 from service.decoding.constraint import Constraint
 from service.decoding.plan import ModelBounds, SamplingPlan
+from service.images.decoding import Picture
 from service.prompts.renderer import Renderer
 from service.prompts.task_prefixes import TaskPrefixes
 from service.prompts.tokenizer import Prompt, Tokenizer
@@ -146,6 +147,13 @@ class LanguageEngine(Engine, Protocol):
 
     @property
     def renderer(self) -> Renderer: ...
+
+    async def with_images(self, prompt: Prompt, pictures: Sequence[Picture], cache_owner: str) -> Prompt:
+        """The prompt with its images in their places, ready to generate from, also more than once.
+
+        Only for a model whose capabilities tell of images. Raises RequestErrors for images that the model can't read.
+        """
+        ...
 
     def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationStep, None]:
         """Generates. Closing the generator frees the engine.

@@ -6,7 +6,8 @@ from service.api.sampling import MAX_LOGIT_BIASES, MAX_STOP_STRINGS, MAX_STOP_TO
 from service.settings import LimitSettings
 
 
-def language_limits(settings: LimitSettings, context_length: int, max_logprobs: int) -> ModelLimits:
+def language_limits(settings: LimitSettings, context_length: int, max_logprobs: int, *, images: int = 0) -> ModelLimits:
+    """`images` is how many the model takes in one request."""
     return ModelLimits(
         context_length=context_length,
         max_request_bytes=settings.max_request_bytes,
@@ -19,6 +20,9 @@ def language_limits(settings: LimitSettings, context_length: int, max_logprobs: 
         max_stop_token_ids=MAX_STOP_TOKEN_IDS,
         max_logit_biases=MAX_LOGIT_BIASES,
         max_tokenized_tokens=settings.max_tokenized_tokens,
+        max_images=min(images, settings.max_images),
+        max_image_bytes=settings.max_image_bytes if images else 0,
+        max_image_pixels=settings.max_image_pixels if images else 0,
     )
 
 

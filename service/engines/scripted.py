@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 
 from prometheus_client.metrics_core import Metric
@@ -23,10 +23,11 @@ from service.decoding.plan import ModelBounds
 from service.engines.base import Capacity, Engine, Finish, FinishReason, GenerationRequest, GenerationStep
 from service.engines.limits import embedding_limits, language_limits
 from service.engines.logprobs import Candidate, position
-from service.errors import EngineFailed
+from service.errors import EngineFailed, InternalError
+from service.images.decoding import Picture
 from service.prompts.renderer import Renderer
 from service.prompts.task_prefixes import TaskPrefixes
-from service.prompts.tokenizer import Segment
+from service.prompts.tokenizer import PreparedImages, Prompt, Segment
 from service.prompts.tokenizer import Tokenizer as PromptTokenizer
 from service.settings import LimitSettings, ModelSettings, Settings
 
@@ -35,6 +36,9 @@ MAX_LOGPROBS = 20
 CAPACITY = Capacity(requests=256, tokens=1_000_000)
 DIMENSION = 64
 END_OF_TURN = "<|im_end|>"
+IMAGE = "<|image|>"
+TOKENS_OF_IMAGE = 16
+IMAGES = 999
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -65,14 +69,15 @@ def build(model: ModelSettings, settings: Settings) -> Engine:
     return ScriptedEmbeddingEngine(model.id, settings.limits)
 
 
-def byte_tokenizer() -> PromptTokenizer:
-    """One token per byte, and two control tokens: small enough to be made on the spot."""
+def byte_tokenizer(*, images: bool = False) -> PromptTokenizer:
+    """One token per byte, and two control tokens; a third for images. Small enough to be made on the spot."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
     # In words, of which the library keeps the last thousands: taken as one word, it would keep whole texts.
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken("<|im_start|>", special=True), AddedToken(END_OF_TURN, special=True)])
+    control = ["<|im_start|>", END_OF_TURN, *([IMAGE] if images else [])]
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in control])
     return PromptTokenizer(
         PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TURN, chat_template=CHAT_TEMPLATE)
     )
@@ -118,11 +123,18 @@ class ScriptedLanguageEngine(_Scripted):
 
     model_type = ModelType.LLM
 
-    def __init__(self, identifier: str, limits: LimitSettings, script: Script = lambda _: Reply()) -> None:
+    def __init__(
+        self,
+        identifier: str,
+        limits: LimitSettings,
+        script: Script = lambda _: Reply(),
+        *,
+        reads_images: bool = False,
+    ) -> None:
         super().__init__(identifier, limits)
         self.script = script
         self.running = 0
-        self.renderer = Renderer(byte_tokenizer())
+        self.renderer = Renderer(byte_tokenizer(images=reads_images), image_placeholder=IMAGE if reads_images else None)
         self.bounds = ModelBounds(CONTEXT_LENGTH, self.renderer.tokenizer.vocabulary_size, MAX_LOGPROBS)
         self.model = Model(
             identifier=identifier,
@@ -132,12 +144,21 @@ class ScriptedLanguageEngine(_Scripted):
             state=ModelState.LOADING,
             metadata={"context_length": CONTEXT_LENGTH},
             capabilities=ModelCapabilities(
+                images=reads_images,
                 chat=True,
                 response_formats=tuple(ResponseFormatType),
                 tool_prompt_formats=tuple(ToolPromptFormat),
             ),
-            limits=language_limits(limits, CONTEXT_LENGTH, MAX_LOGPROBS),
+            limits=language_limits(limits, CONTEXT_LENGTH, MAX_LOGPROBS, images=IMAGES if reads_images else 0),
         )
+
+    async def with_images(self, prompt: Prompt, pictures: Sequence[Picture], cache_owner: str) -> Prompt:
+        """The same number of tokens for each, whatever it shows."""
+        image = self.renderer.tokenizer.control_tokens[IMAGE]
+        if prompt.token_ids.count(image) != len(pictures):
+            raise InternalError("The prompt has another number of images.")
+        ids = [each for token in prompt.token_ids for each in [token] * (TOKENS_OF_IMAGE if token == image else 1)]
+        return replace(prompt, token_ids=ids, images=PreparedImages())
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationStep, None]:
         reply = self.script(request.prompt.text)

@@ -12,6 +12,7 @@ from service.api.messages import CompletionMessage, ToolResponse
 from service.decoding.compile_check import CompileCheck
 from service.engines.registry import Registry
 from service.inference.generation import collect, generate
+from service.inference.images import Images
 from service.inference.planning import draft_chat
 from service.telemetry.calls import Call
 
@@ -19,9 +20,10 @@ from service.telemetry.calls import Call
 class Chat:
     """Answers conversations."""
 
-    def __init__(self, registry: Registry, compile_check: CompileCheck) -> None:
+    def __init__(self, registry: Registry, compile_check: CompileCheck, images: Images) -> None:
         self._registry = registry
         self._compile_check = compile_check
+        self._images = images
 
     def stream(self, request: ChatCompletionRequest, call: Call) -> AsyncGenerator[Event, None]:
         """The answer as it comes. Raises before the first event for a request that can't be honoured."""
@@ -45,7 +47,8 @@ class Chat:
         engine = self._registry.language_engine(request.model_id, call)
         admission = self._registry.admission(engine)
         admission.check(call.identity)
-        plan = (await draft_chat(request, engine, self._compile_check.for_caller(call.identity))).plan()
+        compile_check, images = self._compile_check.for_caller(call.identity), self._images.for_caller(call.identity)
+        plan = (await draft_chat(request, engine, compile_check, images)).plan()
         async with aclosing(generate(engine, admission, plan, call, incremental=incremental)) as events:
             async for event in events:
                 yield event

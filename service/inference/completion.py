@@ -8,6 +8,7 @@ from service.api.events import Event
 from service.decoding.compile_check import CompileCheck
 from service.engines.registry import Registry
 from service.inference.generation import collect, generate
+from service.inference.images import Images
 from service.inference.planning import draft_completion
 from service.telemetry.calls import Call
 
@@ -15,9 +16,10 @@ from service.telemetry.calls import Call
 class Completion:
     """Continues texts."""
 
-    def __init__(self, registry: Registry, compile_check: CompileCheck) -> None:
+    def __init__(self, registry: Registry, compile_check: CompileCheck, images: Images) -> None:
         self._registry = registry
         self._compile_check = compile_check
+        self._images = images
 
     def stream(self, request: CompletionRequest, call: Call) -> AsyncGenerator[Event, None]:
         """The continuation as it comes. Raises before the first event for a request that can't be honoured."""
@@ -39,7 +41,8 @@ class Completion:
         engine = self._registry.language_engine(request.model_id, call)
         admission = self._registry.admission(engine)
         admission.check(call.identity)
-        plan = (await draft_completion(request, engine, self._compile_check.for_caller(call.identity))).plan()
+        compile_check, images = self._compile_check.for_caller(call.identity), self._images.for_caller(call.identity)
+        plan = (await draft_completion(request, engine, compile_check, images)).plan()
         async with aclosing(generate(engine, admission, plan, call, incremental=incremental)) as events:
             async for event in events:
                 yield event

@@ -1,7 +1,7 @@
 """Planning: all that is decided, and all that is refused, before a request reaches an engine."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -16,7 +16,8 @@ from service.decoding.plan import SamplingPlan, check_prompt_length, plan_sampli
 from service.decoding.tools import tried_tools
 from service.engines.base import LanguageEngine
 from service.errors import Findings, InvalidField
-from service.prompts.conversation import Turn, text_of, turns_of
+from service.inference.images import CallersImages, check_images
+from service.prompts.conversation import PlacedImage, Turn, images_of, text_and_images, turns_of
 from service.prompts.tokenizer import Prompt
 from service.tool_formats.use import NO_TOOLS, ToolUse, tool_use
 
@@ -81,10 +82,19 @@ class Draft:
             tools = await tried_tools(request.tools, limits.max_constraint_bytes, self.compile_check)
             self.tool_use = tool_use(tools, request.tool_config, self.engine.renderer.dialects)
 
-    async def render(self, blamed: str, text: str, render: Callable[[], Prompt]) -> None:
+    async def render(
+        self,
+        blamed: str,
+        text: str,
+        render: Callable[[], Prompt],
+        placed: Sequence[PlacedImage],
+        images: CallersImages,
+    ) -> None:
         """`render` makes the prompt, out of `text` and the tools; `blamed` is the field that holds the text."""
         with self.findings.noting():
-            self.prompt = await self._rendered(blamed, text, render)
+            check_images(self.engine, placed)
+            prompt = await self._rendered(blamed, text, render)
+            self.prompt = await images.prepared(self.engine, prompt, placed) if placed else prompt
             check_prompt_length(blamed, len(self.prompt.token_ids), self.engine.bounds.context_length)
 
     def sample(self, params: SamplingParams | None, logprobs: LogProbConfig | None) -> None:
@@ -114,7 +124,9 @@ class Draft:
                 self.constraint = await asyncio.to_thread(tool_constraint, self.tool_use, self.text_format)
 
 
-async def draft_chat(request: ChatCompletionRequest, engine: LanguageEngine, compile_check: CallersCheck) -> Draft:
+async def draft_chat(
+    request: ChatCompletionRequest, engine: LanguageEngine, compile_check: CallersCheck, images: CallersImages
+) -> Draft:
     """What is wrong with the request is in the draft. Raises Overloaded where there was no time to find it out."""
     draft = Draft(engine, compile_check, first_token_timeout=request.first_token_timeout)
     await draft.use_tools(request)
@@ -123,20 +135,23 @@ async def draft_chat(request: ChatCompletionRequest, engine: LanguageEngine, com
         text = "".join(turn.content for turn in turns)
         # Without its tools it would be a prompt that no model ever reads.
         if not draft.findings.errors:
-            await draft.render("messages", text, partial(engine.renderer.chat, turns, draft.tool_use))
+            render = partial(engine.renderer.chat, turns, draft.tool_use)
+            await draft.render("messages", text, render, images_of(turns), images)
     draft.sample(request.sampling_params, request.logprobs)
     await draft.constrain(request.response_format)
     return draft
 
 
-async def draft_completion(request: CompletionRequest, engine: LanguageEngine, compile_check: CallersCheck) -> Draft:
+async def draft_completion(
+    request: CompletionRequest, engine: LanguageEngine, compile_check: CallersCheck, images: CallersImages
+) -> Draft:
     """What is wrong with the request is in the draft. Raises Overloaded where there was no time to find it out."""
     draft = Draft(engine, compile_check, first_token_timeout=request.first_token_timeout)
     with draft.findings.noting():
-        text = text_of(request.content, "content")
+        text, placed = text_and_images(request.content, "content")
         if not text:
             raise InvalidField("content", "A text to continue is required.")
-        await draft.render("content", text, partial(engine.renderer.text, text))
+        await draft.render("content", text, partial(engine.renderer.text, text), placed, images)
     with draft.findings.noting():
         _refuse_schema_in_prompt(request)
     draft.sample(request.sampling_params, request.logprobs)

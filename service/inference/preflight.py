@@ -6,6 +6,7 @@ from service.api.preflight import PreflightReport
 from service.decoding.compile_check import CompileCheck
 from service.decoding.constraint import Constraint
 from service.engines.registry import Registry
+from service.inference.images import Images
 from service.inference.planning import Draft, draft_chat, draft_completion
 from service.telemetry.calls import Call
 
@@ -13,17 +14,19 @@ from service.telemetry.calls import Call
 class Preflight:
     """Plans as Chat and Completion do."""
 
-    def __init__(self, registry: Registry, compile_check: CompileCheck) -> None:
+    def __init__(self, registry: Registry, compile_check: CompileCheck, images: Images) -> None:
         self._registry = registry
         self._compile_check = compile_check
+        self._images = images
 
     async def examine(self, request: ChatCompletionRequest | CompletionRequest, call: Call) -> PreflightReport:
         engine = self._registry.language_engine(request.model_id, call)
+        compile_check, images = self._compile_check.for_caller(call.identity), self._images.for_caller(call.identity)
         match request:
             case ChatCompletionRequest():
-                draft = await draft_chat(request, engine, self._compile_check.for_caller(call.identity))
+                draft = await draft_chat(request, engine, compile_check, images)
             case CompletionRequest():
-                draft = await draft_completion(request, engine, self._compile_check.for_caller(call.identity))
+                draft = await draft_completion(request, engine, compile_check, images)
         if draft.prompt:
             call.count_tokenized(len(draft.prompt.token_ids))
             call.neutralized_spans = draft.prompt.neutralized_spans

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from service.api.content import ImageContentItem, InterleavedContent, TextContentItem, content_items
@@ -18,6 +18,7 @@ from service.api.messages import (
 from service.api.response_format import JsonSchemaResponseFormat, ResponseFormat
 from service.api.tools import BuiltinTool, ToolCall
 from service.errors import Findings, InvalidField, UnsupportedByModel
+from service.prompts.image_places import PLACE
 from service.tool_formats.tools import BUILTIN_ARGUMENT
 
 # Of arguments; they are written anew by functions that call themselves.
@@ -26,8 +27,16 @@ SCHEMA_REQUEST = "Please respond in JSON format with the schema: "
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedImage:
+    """An image of a request, and the path of its field."""
+
+    field: str
+    item: ImageContentItem
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn; `role` is one of system, user, assistant, tool."""
+    """One turn; `role` is one of system, user, assistant, tool. `content` has a PLACE for each of `images`."""
 
     role: str
     content: str
@@ -38,6 +47,7 @@ class Turn:
     call_id: str = ""
     """Of a tool: what it answers."""
     tool_name: str = ""
+    images: tuple[PlacedImage, ...] = ()
 
 
 def turns_of(messages: Sequence[Message], response_format: ResponseFormat | None = None) -> list[Turn]:
@@ -63,23 +73,37 @@ def turns_of(messages: Sequence[Message], response_format: ResponseFormat | None
 
 
 def text_of(content: InterleavedContent, path: str) -> str:
-    """The text of a content, its items joined without a separator."""
-    texts = []
+    """The text of a content that may not hold images, its items joined without a separator."""
+    text, images = text_and_images(content, path)
+    if images:
+        raise UnsupportedByModel(images[0].field, "Images are read in user and tool messages, and in completions.")
+    return text
+
+
+def text_and_images(content: InterleavedContent, path: str) -> tuple[str, tuple[PlacedImage, ...]]:
+    """The text of a content, its items joined without a separator, with a PLACE for each of its images."""
+    texts, images = [], []
     for index, item in enumerate(content_items(content)):
         match item:
             case TextContentItem(text=text):
                 texts.append(text)
             case ImageContentItem():
-                raise UnsupportedByModel(f"{path}.items.items[{index}].image", "The model doesn't read images.")
+                texts.append(PLACE)
+                images.append(PlacedImage(f"{path}.items.items[{index}].image", item))
             case _:
                 assert_never(item)
-    return "".join(texts)
+    return "".join(texts), tuple(images)
+
+
+def images_of(turns: Sequence[Turn]) -> list[PlacedImage]:
+    """In the order in which the model reads them."""
+    return [image for turn in turns for image in turn.images]
 
 
 def _turn(message: UserMessage | ToolResponseMessage | CompletionMessage | ToolResponse, path: str) -> Turn:
     match message:
         case UserMessage():
-            return Turn("user", _user_text(message, path))
+            return _user_turn(message, path)
         case ToolResponseMessage():
             return _tool_turn(message, f"{path}.tool")
         case ToolResponse():
@@ -93,8 +117,8 @@ def _turn(message: UserMessage | ToolResponseMessage | CompletionMessage | ToolR
 
 
 def _tool_turn(message: ToolResponseMessage, path: str) -> Turn:
-    text = text_of(message.content, f"{path}.content")
-    return Turn("tool", text, call_id=message.call_id, tool_name=message.tool_name or "")
+    text, images = text_and_images(message.content, f"{path}.content")
+    return Turn("tool", text, call_id=message.call_id, tool_name=message.tool_name or "", images=images)
 
 
 def _check_calls(calls: Sequence[ToolCall], path: str) -> None:
@@ -130,11 +154,11 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _user_text(message: UserMessage, path: str) -> str:
-    text = text_of(message.content, f"{path}.user.content")
-    if message.context is None:
-        return text
-    return f"{text}\n\n{text_of(message.context, f'{path}.user.context')}"
+def _user_turn(message: UserMessage, path: str) -> Turn:
+    text, images = text_and_images(message.content, f"{path}.user.content")
+    if message.context is not None:
+        text = f"{text}\n\n{text_of(message.context, f'{path}.user.context')}"
+    return Turn("user", text, images=images)
 
 
 def _with_schema(turns: list[Turn], response_format: ResponseFormat | None) -> list[Turn]:
@@ -144,4 +168,4 @@ def _with_schema(turns: list[Turn], response_format: ResponseFormat | None) -> l
     last = turns[-1]
     if last.role != "user":
         return [*turns, Turn("user", request)]
-    return [*turns[:-1], Turn("user", f"{last.content}\n\n{request}")]
+    return [*turns[:-1], replace(last, content=f"{last.content}\n\n{request}")]

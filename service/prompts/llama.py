@@ -29,17 +29,21 @@ def trained_format(model_name: str) -> ToolPromptFormat:
     return ToolPromptFormat.PYTHON_LIST if PYTHON_LIST_MODELS.search(model_name) else ToolPromptFormat.JSON
 
 
-def segments(turns: Sequence[Turn], write: Callable[[Sequence[ToolCall]], str]) -> list[Segment]:
-    """The whole prompt, up to where the model's answer begins."""
-    framed = [segment for turn in turns for segment in _turn(turn, write)]
+def segments(
+    turns: Sequence[Turn], write: Callable[[Sequence[ToolCall]], str], shown: Callable[[str], Sequence[Segment]]
+) -> list[Segment]:
+    """The whole prompt, up to where the model's answer begins. `write` writes calls, `shown` the content of a turn."""
+    framed = [segment for turn in turns for segment in _turn(turn, write, shown)]
     return [Segment(BEGIN_OF_TEXT, trusted=True), *framed, _header("assistant")]
 
 
-def _turn(turn: Turn, write: Callable[[Sequence[ToolCall]], str]) -> Iterator[Segment]:
+def _turn(
+    turn: Turn, write: Callable[[Sequence[ToolCall]], str], shown: Callable[[str], Sequence[Segment]]
+) -> Iterator[Segment]:
     yield _header(ROLES.get(turn.role, turn.role))
     if turn.calls:
         yield Segment(PYTHON_TAG, trusted=True)
-    yield Segment(turn.content + (write(turn.calls) if turn.calls else ""), trusted=False)
+    yield from shown(turn.content + (write(turn.calls) if turn.calls else ""))
     yield Segment(END_OF_MESSAGE if _awaits_answers(turn) else END_OF_TURN, trusted=True)
 
 

@@ -1,10 +1,10 @@
 """Rendering: a conversation to the prompt of one model, what callers wrote kept apart from the model's own words."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 from jinja2 import Environment, TemplateError, meta
@@ -13,6 +13,7 @@ from service.api.tools import ToolPromptFormat
 from service.errors import InvalidField, UnsupportedByModel
 from service.prompts import llama
 from service.prompts.conversation import Turn
+from service.prompts.image_places import PLACE, ContentForms, segments
 from service.prompts.marks import Marks
 from service.prompts.tokenizer import Prompt, Segment, Tokenizer
 from service.prompts.tool_prompts import with_tools
@@ -47,9 +48,14 @@ class PromptStyle:
 class Renderer:
     """Makes the prompts of one model."""
 
-    def __init__(self, tokenizer: Tokenizer, style: PromptStyle | None = None) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, style: PromptStyle | None = None, image_placeholder: str | None = None
+    ) -> None:
+        """`image_placeholder` is what stands for an image in the model's prompts, where no chat template says it."""
         self.tokenizer = tokenizer
         self._style = style or PromptStyle()
+        self._image_placeholder = image_placeholder
+        self._forms = ContentForms(lambda messages: self._apply(messages, []), image_placeholder)
 
     @property
     def can_chat(self) -> bool:
@@ -66,11 +72,13 @@ class Renderer:
         """The prompt of a conversation, up to where the model's answer begins."""
         if not self.can_chat:
             raise UnsupportedByModel("model_id", "The model has no chat template. Use Completion.")
+        self._check_places("messages", [turn.content for turn in turns])
         if use.native:
             return self._through_template(turns, use)
         turns = with_tools(turns, use, self._style.date_lines())
         if self._is_llama_3 and (use.tools or any(turn.calls for turn in turns)):
-            return self.tokenizer.encode(llama.segments(turns, lambda calls: write_calls(use.prompted, calls)))
+            shown = partial(segments, placeholder=self._image_placeholder)
+            return self.tokenizer.encode(llama.segments(turns, lambda calls: write_calls(use.prompted, calls), shown))
         return self._through_template(self._adapted(turns, use), use)
 
     def tags_calls(self, use: ToolUse) -> bool:
@@ -85,8 +93,18 @@ class Renderer:
 
     def text(self, text: str) -> Prompt:
         """The prompt of a completion: the text, between the special tokens that the model wants around any text."""
-        prompt = self.tokenizer.encode_untrusted(text)
+        self._check_places("content", [text])
+        prompt = self.tokenizer.encode(segments(text, self._image_placeholder, "content"))
         return Prompt(prompt.text, self.tokenizer.prefix_ids + prompt.token_ids, prompt.neutralized_spans)
+
+    def _check_places(self, field: str, texts: Sequence[str]) -> None:
+        """Raises InvalidField for texts that nothing could tell from an image: its place is no control token."""
+        placeholder = self._image_placeholder
+        if placeholder is None or not any(PLACE in text for text in texts):
+            return
+        spells = any(placeholder in text for text in texts)
+        if spells and not any(token in placeholder for token in self.tokenizer.control_tokens):
+            raise InvalidField(field, f"A text spells what stands for an image in the model's prompts: {placeholder}.")
 
     @cached_property
     def _is_llama_3(self) -> bool:
@@ -129,7 +147,7 @@ class Renderer:
     def _tried(self, turns: Sequence[Turn], expected: str) -> bool:
         """Whether the template takes a conversation and shows the expected."""
         try:
-            return expected in self._apply([{"role": turn.role, "content": turn.content} for turn in turns], [])
+            return expected in self._apply([self._message(turn, str, str) for turn in turns], [])
         except InvalidField:
             return False
 
@@ -143,16 +161,27 @@ class Renderer:
         that changes texts in a way that marks don't know gets them unchanged.
         """
         # First, so that a template that refuses the conversation speaks of what the caller wrote.
-        rendered = self._apply(*_template_input(turns, use, str, str))
+        rendered = self._apply(*self._template_input(turns, use, str, str))
         marks = Marks(self.tokenizer.may_become_control)
-        frame = self._apply(*_template_input(turns, use, marks.content, marks.in_json))
+        frame = self._apply(*self._template_input(turns, use, marks.content, marks.in_json))
         if (fitted := marks.fitted(frame, rendered)) is not None:
             return fitted
         if marks.damaged_in(frame):
             raise UnsupportedByModel("messages", "The model's chat template doesn't keep messages apart.")
         return marks.filled(frame)
 
-    def _apply(self, conversation: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
+    def _template_input(
+        self, turns: Sequence[Turn], use: ToolUse, content: Say, in_json: Say
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Messages and tools, with every text of the caller's said by `content`, or by `in_json` inside of JSON."""
+        messages = [self._message(turn, content, in_json) for turn in turns]
+        return messages, [_said(described(tool), in_json) for tool in use.tools] if use.native else []
+
+    def _message(self, turn: Turn, content: Say, in_json: Say) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": turn.role, "content": self._forms.of(turn.role, turn.content, content)}
+        return message | _parts_of_calls(turn, in_json)
+
+    def _apply(self, conversation: Sequence[Mapping[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
         apply: Callable[..., str] = self.tokenizer.pretrained.apply_chat_template
         try:
             return apply(conversation, tools=tools or None, tokenize=False, add_generation_prompt=True)
@@ -160,18 +189,11 @@ class Renderer:
             raise InvalidField("messages", f"The model's chat template refuses it: {error}.") from error
 
 
-def _template_input(
-    turns: Sequence[Turn], use: ToolUse, content: Say, in_json: Say
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Messages and tools, with every text of the caller's said by `content`, or by `in_json` inside of JSON."""
-    messages = [_message(turn, content, in_json) for turn in turns]
-    return messages, [_said(described(tool), in_json) for tool in use.tools] if use.native else []
-
-
-def _message(turn: Turn, content: Say, in_json: Say) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": turn.role, "content": content(turn.content)}
+def _parts_of_calls(turn: Turn, in_json: Say) -> dict[str, Any]:
+    """What a message has besides its content."""
+    parts: dict[str, Any] = {}
     if turn.calls:
-        message["tool_calls"] = [
+        parts["tool_calls"] = [
             {
                 "type": "function",
                 "id": in_json(call.call_id),
@@ -183,8 +205,8 @@ def _message(turn: Turn, content: Say, in_json: Say) -> dict[str, Any]:
             for call in turn.calls
         ]
     if turn.call_id:
-        message |= {"tool_call_id": in_json(turn.call_id), "name": in_json(turn.tool_name)}
-    return message
+        parts |= {"tool_call_id": in_json(turn.call_id), "name": in_json(turn.tool_name)}
+    return parts
 
 
 def _said(value: Any, say: Say) -> Any:

@@ -29,13 +29,22 @@ class Segment:
     trusted: bool
 
 
+class PreparedImages:
+    """What an engine made of the images of a prompt. Goes with its token ids, and with any that continue them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model reads; `neutralized_spans` counts the places where untrusted text spelled a control token."""
+    """What the model reads; `neutralized_spans` counts the places where untrusted text spelled a control token.
+
+    `images` are set once they were prepared, and then `token_ids` has theirs, too; `text` has what the model's prompts
+    have in the place of each.
+    """
 
     text: str
     token_ids: list[int]
     neutralized_spans: int
+    images: PreparedImages | None = None
 
 
 class Tokenizer:

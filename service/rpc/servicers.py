@@ -16,6 +16,7 @@ from service.inference.bulk_embeddings import BulkEmbeddings
 from service.inference.chat import Chat
 from service.inference.completion import Completion
 from service.inference.embeddings import Embeddings
+from service.inference.images import Images
 from service.inference.preflight import Preflight
 from service.inference.tokenize import Tokenize
 from service.rpc.admin import AdminServicer, Operations
@@ -34,15 +35,16 @@ def add_servicers(
     server: grpc.aio.Server,
     registry: Registry,
     compile_check: CompileCheck,
+    images: Images,
     operations: Operations,
     limits: LimitSettings,
 ) -> None:
     inference = InferenceServicer(
-        Chat(registry, compile_check),
-        Completion(registry, compile_check),
+        Chat(registry, compile_check, images),
+        Completion(registry, compile_check, images),
         Embeddings(registry),
         BulkEmbeddings(registry, limits),
-        Preflight(registry, compile_check),
+        Preflight(registry, compile_check, images),
         Tokenize(registry, compile_check),
     )
     inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(inference, server)

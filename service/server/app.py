@@ -21,6 +21,7 @@ from service.engines.admission import Quotas, Share
 from service.engines.base import Engine
 from service.engines.registry import Registry
 from service.images.sources import ImageSources
+from service.inference.images import Images
 from service.rpc import SERVICE_NAMES, add_servicers, load_report_handler
 from service.server.auth import Authenticator
 from service.server.drain import Drain, DrainTimes
@@ -109,7 +110,8 @@ async def assemble(
         records_texts=settings.traces.texts,
     )
     server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(settings))
-    add_servicers(server, registry, compile_check, Operations(drain, in_flight, registry), settings.limits)
+    images = Images(image_sources)
+    add_servicers(server, registry, compile_check, images, Operations(drain, in_flight, registry), settings.limits)
     if load_reports:
         server.add_generic_rpc_handlers((load_report_handler(load_reports.current),))
     if settings.server.health:

@@ -68,6 +68,15 @@ class LimitSettings(Section):
         64 * 1024, ge=1, description="The most bytes of a schema, grammar or regular expression."
     )
     max_tokenized_tokens: int = Field(131_072, ge=1, description="The most tokens of one Tokenize or Detokenize call.")
+    max_images: int = Field(16, ge=1, description="The most images of one request.")
+    max_image_bytes: int = Field(
+        16 * 1024 * 1024, ge=1, description="The most bytes of all images of one request, as files."
+    )
+    max_image_pixels: int = Field(
+        32_000_000,
+        ge=1,
+        description="The most pixels of all images of one request; each takes up to 7 bytes for a while.",
+    )
 
 
 class LogSettings(Section):

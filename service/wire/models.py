@@ -102,6 +102,9 @@ def limits_from_proto(message: pb.ModelLimits) -> ModelLimits:
         max_stop_token_ids=message.max_stop_token_ids,
         max_logit_biases=message.max_logit_biases,
         max_tokenized_tokens=message.max_tokenized_tokens,
+        max_images=message.max_images,
+        max_image_bytes=message.max_image_bytes,
+        max_image_pixels=message.max_image_pixels,
     )
 
 
@@ -119,6 +122,9 @@ def limits_to_proto(limits: ModelLimits) -> pb.ModelLimits:
         max_stop_token_ids=limits.max_stop_token_ids,
         max_logit_biases=limits.max_logit_biases,
         max_tokenized_tokens=limits.max_tokenized_tokens,
+        max_images=limits.max_images,
+        max_image_bytes=limits.max_image_bytes,
+        max_image_pixels=limits.max_image_pixels,
     )
 
 

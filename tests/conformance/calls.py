@@ -6,7 +6,7 @@ from typing import Any
 
 from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
 from service.api.completion import CompletionRequest, CompletionResponse
-from service.api.content import TextContentItem, TextDelta
+from service.api.content import InterleavedContent, TextContentItem, TextDelta
 from service.api.embeddings import EmbeddingsRequest
 from service.api.events import Complete, Event, Progress, Start
 from service.api.messages import Message, StopReason, UserMessage
@@ -25,8 +25,8 @@ def sampling(**options: Any) -> dict[str, Any]:
     return {"sampling_params": SamplingParams(**options), **logprobs, **other}
 
 
-def completion(text: str, **options: Any) -> CompletionRequest:
-    return CompletionRequest(**{"model_id": LLM, "content": text, **sampling(**options)})
+def completion(content: InterleavedContent, **options: Any) -> CompletionRequest:
+    return CompletionRequest(**{"model_id": LLM, "content": content, **sampling(**options)})
 
 
 def chat(*messages: Message | str, **options: Any) -> ChatCompletionRequest:

@@ -11,13 +11,15 @@ from prometheus_client import CollectorRegistry
 from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.engines.registry import Registry
+from service.images.sources import ImageSources
+from service.inference.images import Images
 from service.rpc import SERVICE_NAMES, add_servicers
 from service.server.auth import Authenticator
 from service.server.drain import Drain, DrainTimes
 from service.server.interceptors import CallInterceptor, InFlight
 from service.server.operations import Operations
 from service.settings import Settings
-from service.telemetry.metrics import CallMetrics
+from service.telemetry.metrics import CallMetrics, ImageMetrics
 
 
 @contextmanager
@@ -47,7 +49,8 @@ async def _start(engines: Sequence[Engine], compile_check: CompileCheck) -> tupl
     )
     server = grpc.aio.server(interceptors=[interceptor])
     operations = Operations(Drain(DrainTimes(0.0, 0.0)), in_flight, registry)
-    add_servicers(server, registry, compile_check, operations, settings.limits)
+    images = Images(ImageSources(settings.images, ImageMetrics(CollectorRegistry())))
+    add_servicers(server, registry, compile_check, images, operations, settings.limits)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     return server, f"127.0.0.1:{port}"

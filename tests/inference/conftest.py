@@ -3,14 +3,20 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from service.engines.registry import Registry
 from service.engines.scripted import Reply, Script, ScriptedEmbeddingEngine, ScriptedLanguageEngine
+from service.images.sources import ImageSources
+from service.inference.images import Images
 from service.prompts.task_prefixes import TaskPrefixes
 from service.settings import LimitSettings
+from service.settings.images import ImageSettings
 from service.telemetry.calls import Call
+from service.telemetry.metrics import ImageMetrics
 
 LLM, EMBEDDER = "llm", "embedder"
+NO_IMAGES = Images(ImageSources(ImageSettings(), ImageMetrics(CollectorRegistry())))
 LIMITS = LimitSettings(max_messages=4, max_contents=4, max_constraint_bytes=1000)
 
 

@@ -34,7 +34,7 @@ from service.inference.chat import Chat
 from service.inference.completion import Completion
 from service.telemetry.calls import Call
 from tests.decoding.tried import TriedHere
-from tests.inference.conftest import EMBEDDER, LIMITS, LLM, Language
+from tests.inference.conftest import EMBEDDER, LIMITS, LLM, NO_IMAGES, Language
 
 PICTURE = ImageContentItem(source=ImageUrl(url="https://example.com/cat.png"))
 HELLO = UserMessage(content="Hello?")
@@ -53,18 +53,18 @@ def completion(**fields: Any) -> CompletionRequest:
 
 async def answered(registry: Registry, request: Any, call: Call) -> Any:
     kind: Any = Chat if isinstance(request, ChatCompletionRequest) else Completion
-    use_case = kind(registry, TriedHere())
+    use_case = kind(registry, TriedHere(), NO_IMAGES)
     return await use_case.answer(request, call)
 
 
 async def streamed(registry: Registry, request: Any, call: Call) -> list[Any]:
     kind: Any = Chat if isinstance(request, ChatCompletionRequest) else Completion
-    use_case = kind(registry, TriedHere())
+    use_case = kind(registry, TriedHere(), NO_IMAGES)
     return [event async for event in use_case.stream(request, call)]
 
 
 async def test_a_chat_is_answered(registry: Registry, call: Call) -> None:
-    answer = await Chat(registry, TriedHere()).answer(chat(), call)
+    answer = await Chat(registry, TriedHere(), NO_IMAGES).answer(chat(), call)
     assert answer.completion_message == CompletionMessage(content="Hi.", stop_reason=StopReason.END_OF_TURN)
     assert (answer.model_id, answer.request_id, answer.usage.completion_tokens) == (LLM, "r-1", 4)
     assert (answer.logprobs, answer.constraint_outcome, answer.stop_string) == ([], None, None)
@@ -87,7 +87,9 @@ async def test_usage_counts_control_tokens_that_the_caller_spelled(
 
 
 async def test_a_text_is_continued(registry: Registry, call: Call) -> None:
-    answer = await Completion(registry, TriedHere()).answer(completion(logprobs=LogProbConfig(top_k=2)), call)
+    answer = await Completion(registry, TriedHere(), NO_IMAGES).answer(
+        completion(logprobs=LogProbConfig(top_k=2)), call
+    )
     assert (answer.content, answer.stop_reason) == ("Hi.", StopReason.END_OF_TURN)
     assert [len(position.logprobs_by_token) for position in answer.logprobs] == [2, 2, 2]
 

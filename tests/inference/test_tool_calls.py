@@ -25,7 +25,7 @@ from service.errors import InvalidField
 from service.inference.chat import Chat
 from service.telemetry.calls import Call
 from tests.decoding.tried import TriedHere
-from tests.inference.conftest import LLM, Language
+from tests.inference.conftest import LLM, NO_IMAGES, Language
 
 STARTED, IN_PROGRESS, SUCCEEDED, FAILED = (
     ToolCallParseStatus.STARTED,
@@ -49,11 +49,11 @@ def asked(**fields: Any) -> ChatCompletionRequest:
 
 async def streamed(language: Language, said: str, **fields: Any) -> list[Event]:
     registry = Registry([await language(said)])
-    return [event async for event in Chat(registry, TriedHere()).stream(asked(**fields), Call("", ""))]
+    return [event async for event in Chat(registry, TriedHere(), NO_IMAGES).stream(asked(**fields), Call("", ""))]
 
 
 async def answered(language: Language, said: str, **fields: Any) -> ChatCompletionResponse:
-    return await Chat(Registry([await language(said)]), TriedHere()).answer(asked(**fields), Call("", ""))
+    return await Chat(Registry([await language(said)]), TriedHere(), NO_IMAGES).answer(asked(**fields), Call("", ""))
 
 
 def deltas(events: list[Event]) -> list[Any]:

@@ -10,13 +10,15 @@ from service.api.messages import (
     Message,
     StopReason,
     SystemMessage,
+    ToolResponse,
     ToolResponseMessage,
     UserMessage,
 )
 from service.api.response_format import JsonObjectResponseFormat, JsonSchemaResponseFormat, ResponseFormat
 from service.api.tools import BuiltinTool, ToolCall
 from service.errors import InvalidField, UnsupportedByModel
-from service.prompts.conversation import SCHEMA_REQUEST, Turn, turns_of
+from service.prompts.conversation import SCHEMA_REQUEST, Turn, images_of, turns_of
+from service.prompts.image_places import PLACE
 
 HELLO = UserMessage(content="Hello?")
 PICTURE = ImageContentItem(source=ImageUrl(url="https://example.com/cat.png"))
@@ -83,17 +85,32 @@ def test_a_call_of_the_history_without_a_tool_is_refused() -> None:
 @pytest.mark.parametrize(
     ("message", "field"),
     [
-        (UserMessage(content=LOOK), "messages[1].user.content.items.items[1].image"),
         (UserMessage(content="Q", context=(PICTURE,)), "messages[1].user.context.items.items[0].image"),
         (SystemMessage(content=LOOK), "messages[1].system.content.items.items[1].image"),
-        (ToolResponseMessage(call_id="1", content=LOOK), "messages[1].tool.content.items.items[1].image"),
         (CompletionMessage(content=LOOK), "messages[1].assistant.content.items.items[1].image"),
     ],
 )
-def test_an_image_is_refused_where_it_stands(message: Message, field: str) -> None:
-    with pytest.raises(UnsupportedByModel, match="read images") as refused:
+def test_an_image_is_refused_where_none_is_read(message: Message, field: str) -> None:
+    with pytest.raises(UnsupportedByModel, match="Images are read in user and tool messages") as refused:
         turns_of([HELLO, message])
     assert [violation.field for violation in refused.value.violations] == [field]
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (UserMessage(content=LOOK, context="Facts."), "messages[1].user.content.items.items[1].image"),
+        (ToolResponseMessage(call_id="1", content=LOOK), "messages[1].tool.content.items.items[1].image"),
+        (
+            ToolResponse(call_id="1", tool_name="a", content=LOOK),
+            "messages[1].tool_response.content.items.items[1].image",
+        ),
+    ],
+)
+def test_an_image_keeps_its_place_and_its_path(message: Message, field: str) -> None:
+    turns = turns_of([HELLO, message], JsonSchemaResponseFormat(json_schema=SCHEMA))
+    assert [image.field for image in images_of(turns)] == [field]
+    assert turns[1].content.startswith(f"Look: {PLACE}")
 
 
 @pytest.mark.parametrize("messages", [[SystemMessage(content="A")], [SystemMessage(content="A")] * 2])

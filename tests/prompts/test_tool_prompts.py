@@ -23,6 +23,7 @@ from service.api.tools import (
 )
 from service.prompts import llama
 from service.prompts.conversation import Turn
+from service.prompts.image_places import segments as segments_of
 from service.prompts.renderer import PromptStyle
 from service.prompts.tool_prompts import with_tools
 from service.tool_formats.dialects import PROMPTED, write_calls
@@ -112,7 +113,9 @@ def test_a_llama_dialogue_is_framed_as_models_have_learned_it(case: dict[str, An
     answer = Turn("assistant", case["content"], calls, StopReason(case["stop_reason"]))
     turns = [Turn("system", "Sys"), Turn("user", "Hi"), answer, Turn("tool", "21 C")]
     dialect = PROMPTED[ToolPromptFormat(case["format"])]
-    segments = llama.segments(turns, lambda written: write_calls(dialect, written))
+    segments = llama.segments(
+        turns, lambda written: write_calls(dialect, written), lambda said: segments_of(said, None)
+    )
     assert "".join(segment.text for segment in segments) == case["prompt"]
     assert [segment.text for segment in segments if segment.trusted and "Sys" in segment.text] == []
 

@@ -410,6 +410,9 @@ limits = st.builds(
     max_stop_token_ids=counts,
     max_logit_biases=counts,
     max_tokenized_tokens=counts,
+    max_images=counts,
+    max_image_bytes=st.integers(0, INT64_MAX),
+    max_image_pixels=st.integers(0, INT64_MAX),
 )
 quantizations = st.one_of(
     st.builds(Bf16QuantizationConfig),

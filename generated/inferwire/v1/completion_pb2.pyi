@@ -41,7 +41,9 @@ class CompletionRequest(_message.Message):
     """The identifier of a language model (ListModels). Required."""
     @_builtins.property
     def content(self) -> _content_pb2.InterleavedContent:
-        """The text to continue. Required, not empty. The model's beginning-of-text token is added where the model has one."""
+        """The text to continue. Required, not empty. The model's beginning-of-text token is added where the model has one. May
+        hold images where the model reads them.
+        """
 
     @_builtins.property
     def sampling_params(self) -> _sampling_pb2.SamplingParams:

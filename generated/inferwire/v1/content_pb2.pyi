@@ -122,7 +122,10 @@ class InterleavedContentItem(_message.Message):
     """Text, taken as text: control tokens of the model that are spelled in it are never read as such."""
     @_builtins.property
     def image(self) -> Global___ImageContentItem:
-        """An image. Only models whose `capabilities.images` is true take it (GetModel); others answer INVALID_ARGUMENT."""
+        """An image. Only models whose `capabilities.images` is true take it (GetModel); others answer INVALID_ARGUMENT
+        (UNSUPPORTED_BY_MODEL). The model reads it in its place, and its tokens count as the prompt's. Not in system and
+        assistant messages, nor in UserMessage.context: INVALID_ARGUMENT.
+        """
 
     def __init__(
         self,
@@ -142,7 +145,12 @@ Global___InterleavedContentItem: _TypeAlias = InterleavedContentItem  # noqa: Y0
 
 @_typing.final
 class ImageContentItem(_message.Message):
-    """ImageContentItem is an image, by reference or by value."""
+    """ImageContentItem is an image, by reference or by value: a PNG, JPEG, WebP or GIF file, not animated.
+
+    It is turned as its EXIF orientation says, and what is transparent in it is white. INVALID_ARGUMENT for a file that is
+    damaged, cut off, of another format than its MIME type says, or beyond ModelLimits.max_image_bytes and
+    max_image_pixels; the latter are read from the file's header, before anything is unpacked.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

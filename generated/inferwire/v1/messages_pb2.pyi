@@ -112,7 +112,7 @@ class UserMessage(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def content(self) -> _content_pb2.InterleavedContent:
-        """What the user says. Required."""
+        """What the user says. Required. May hold images where the model reads them."""
 
     @_builtins.property
     def context(self) -> _content_pb2.InterleavedContent:
@@ -179,7 +179,7 @@ class ToolResponseMessage(_message.Message):
 
     @_builtins.property
     def content(self) -> _content_pb2.InterleavedContent:
-        """The answer as the model shall read it. Required; may be empty text."""
+        """The answer as the model shall read it. Required; may be empty text. May hold images where the model reads them."""
 
     def __init__(
         self,
@@ -213,7 +213,9 @@ class CompletionMessage(_message.Message):
     """
     @_builtins.property
     def content(self) -> _content_pb2.InterleavedContent:
-        """The text of the answer. In an answer always set, as `text`; empty when the model only called tools."""
+        """The text of the answer. In an answer always set, as `text`; empty when the model only called tools. In history text
+        only.
+        """
 
     @_builtins.property
     def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[_tools_pb2.ToolCall]:

@@ -199,7 +199,7 @@ class ModelCapabilities(_message.Message):
     OUTPUT_DIMENSION_FIELD_NUMBER: _builtins.int
     EMBEDDING_TASK_TYPES_FIELD_NUMBER: _builtins.int
     images: _builtins.bool
-    """Whether it reads images."""
+    """Whether it reads images: in user and tool messages, and in completions. How many and how large: ModelLimits."""
     chat: _builtins.bool
     """Whether ChatCompletion works: the model has a chat template."""
     output_dimension: _builtins.bool
@@ -252,6 +252,9 @@ class ModelLimits(_message.Message):
     MAX_STOP_TOKEN_IDS_FIELD_NUMBER: _builtins.int
     MAX_LOGIT_BIASES_FIELD_NUMBER: _builtins.int
     MAX_TOKENIZED_TOKENS_FIELD_NUMBER: _builtins.int
+    MAX_IMAGES_FIELD_NUMBER: _builtins.int
+    MAX_IMAGE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_IMAGE_PIXELS_FIELD_NUMBER: _builtins.int
     context_length: _builtins.int
     """Tokens of prompt and answer together; for embedding models, tokens of one text."""
     max_request_bytes: _builtins.int
@@ -278,6 +281,14 @@ class ModelLimits(_message.Message):
     """The most SamplingParams.logit_bias."""
     max_tokenized_tokens: _builtins.int
     """The most tokens of one TokenizeRequest or DetokenizeRequest."""
+    max_images: _builtins.int
+    """The most images of a request. 0 for a model that reads none."""
+    max_image_bytes: _builtins.int
+    """The most bytes of all images of a request together, as files; also of those that the server fetches. 0 for a model
+    that reads none.
+    """
+    max_image_pixels: _builtins.int
+    """The most pixels of all images of a request together: the sum of width times height. 0 for a model that reads none."""
     def __init__(
         self,
         *,
@@ -293,10 +304,13 @@ class ModelLimits(_message.Message):
         max_stop_token_ids: _builtins.int = ...,
         max_logit_biases: _builtins.int = ...,
         max_tokenized_tokens: _builtins.int = ...,
+        max_images: _builtins.int = ...,
+        max_image_bytes: _builtins.int = ...,
+        max_image_pixels: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "max_constraint_bytes", b"max_constraint_bytes", "max_contents", b"max_contents", "max_elements", b"max_elements", "max_logit_biases", b"max_logit_biases", "max_logprobs", b"max_logprobs", "max_messages", b"max_messages", "max_request_bytes", b"max_request_bytes", "max_stop_strings", b"max_stop_strings", "max_stop_token_ids", b"max_stop_token_ids", "max_tokenized_tokens", b"max_tokenized_tokens", "max_tools", b"max_tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "max_constraint_bytes", b"max_constraint_bytes", "max_contents", b"max_contents", "max_elements", b"max_elements", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_images", b"max_images", "max_logit_biases", b"max_logit_biases", "max_logprobs", b"max_logprobs", "max_messages", b"max_messages", "max_request_bytes", b"max_request_bytes", "max_stop_strings", b"max_stop_strings", "max_stop_token_ids", b"max_stop_token_ids", "max_tokenized_tokens", b"max_tokenized_tokens", "max_tools", b"max_tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

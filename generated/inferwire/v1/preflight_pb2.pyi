@@ -71,9 +71,11 @@ class PreflightResponse(_message.Message):
     accepted: _builtins.bool
     """Whether the request would be accepted: true exactly when `violations` is empty."""
     prompt: _builtins.str
-    """The prompt as text, control tokens included. Empty when it could not be rendered."""
+    """The prompt as text, control tokens included; each image is what the model's prompts have in its place. Empty when it
+    could not be rendered.
+    """
     prompt_tokens: _builtins.int
-    """The prompt's length in tokens."""
+    """The prompt's length in tokens, those of images included."""
     context_tokens_left: _builtins.int
     """Tokens of the context that are left for the answer, 0 when the prompt fills or exceeds it."""
     tool_prompt_format: _tools_pb2.ToolPromptFormat.ValueType

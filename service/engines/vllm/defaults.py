@@ -62,6 +62,8 @@ def _cpu_args(settings: ModelSettings, models: int) -> dict[str, Any]:
         # Compiling takes longer than a small model's first thousand answers.
         "enforce_eager": True,
         "max_num_seqs": 256,
+        # Prepared images, once in this process and once in the engine's; by itself vLLM keeps 4 GiB of them in each.
+        "mm_processor_cache_gb": 1,
         "max_num_batched_tokens": TOKENS_A_STEP[settings.type],
         "kv_cache_memory_bytes": _cache_bytes(settings.type, models),
     }

@@ -18,12 +18,14 @@ from service.engines.base import Capacity, Finish, FinishReason, GenerationReque
 from service.engines.limits import language_limits
 from service.engines.logprobs import Candidate, position
 from service.engines.vllm.core import RETRY_AFTER_FAILURE_S, EngineCore, EngineHost, loading, translated
+from service.engines.vllm.images import VllmImageReader, engine_input
 from service.engines.vllm.output_stream import OutputStream
 from service.engines.vllm.pace import Pace
 from service.engines.vllm.parameters import sampling_params
 from service.errors import AbortedByServer, EngineFailed, InferwireError, InternalError
+from service.images.decoding import Picture
 from service.prompts.renderer import PromptStyle, Renderer
-from service.prompts.tokenizer import Tokenizer
+from service.prompts.tokenizer import Prompt, Tokenizer
 from service.settings import LimitSettings, ModelSettings
 from service.telemetry.traces import trace_headers
 
@@ -50,6 +52,7 @@ class VllmLanguageEngine:
         )
         self.bounds: ModelBounds
         self.renderer: Renderer
+        self._images: VllmImageReader
 
     @property
     def ready(self) -> bool:
@@ -77,8 +80,11 @@ class VllmLanguageEngine:
     async def _start(self) -> None:
         self.model = self.model.model_copy(update={"state": ModelState.LOADING})
         tokenizer = await asyncio.to_thread(Tokenizer.load, self._settings.path)
-        self.renderer = Renderer(tokenizer, _prompt_style(self._settings))
         await self.core.start()
+        self._images = VllmImageReader(self.core.engine)
+        if self._images.most_images and not tokenizer.pretrained.chat_template:
+            tokenizer.pretrained.chat_template = self._images.chat_template
+        self.renderer = Renderer(tokenizer, _prompt_style(self._settings), self._images.placeholder)
         config = self.core.engine.model_config
         self.bounds = ModelBounds(
             # Read after the start: the engine may have made it fit its memory.
@@ -105,17 +111,24 @@ class VllmLanguageEngine:
     async def stop(self) -> None:
         await self.core.stop()
 
+    async def with_images(self, prompt: Prompt, pictures: Sequence[Picture], cache_owner: str) -> Prompt:
+        try:
+            return await self._images.prepared(prompt, pictures, cache_owner)
+        except InferwireError:
+            raise
+        except Exception as error:
+            if not self.core.alive:
+                raise EngineFailed("The engine died.", retry_after_s=RETRY_AFTER_FAILURE_S) from error
+            raise translated(error) from error
+
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationStep, None]:
         engine = self.core.engine
-        prompt = tokens_input(
-            request.prompt.token_ids, prompt=request.prompt.text, cache_salt=request.cache_owner or None
-        )
         outputs: OutputStream | None = None
         seen, finished = 0, False
         try:
             # Not vLLM's generate(): broken off, that one forgets how far it was.
             added = await engine.add_request(
-                request.request_id, prompt, sampling_params(request), trace_headers=trace_headers()
+                request.request_id, engine_input(request), sampling_params(request), trace_headers=trace_headers()
             )
             outputs = OutputStream(engine, added)
             with self._pace.stream(outputs) if request.incremental else nullcontext(outputs) as told:
@@ -163,11 +176,14 @@ class VllmLanguageEngine:
             "state": ModelState.READY,
             "metadata": {"context_length": self.bounds.context_length},
             "capabilities": ModelCapabilities(
+                images=self._images.most_images > 0,
                 chat=self.renderer.can_chat,
                 response_formats=tuple(ResponseFormatType),
                 tool_prompt_formats=tuple(ToolPromptFormat) if self.renderer.can_chat else (),
             ),
-            "limits": language_limits(self._limits, self.bounds.context_length, self.bounds.max_logprobs),
+            "limits": language_limits(
+                self._limits, self.bounds.context_length, self.bounds.max_logprobs, images=self._images.most_images
+            ),
         }
         return self.model.model_copy(update=facts)
 

@@ -34,6 +34,7 @@ def _problems_of(pod: Pod, manifests: Manifests) -> Iterator[str]:
     yield from _volumes(pod)
     yield from _written_places(pod)
     if not pod.serves:
+        yield from _part_of_worker(pod)
         yield from _end_of_worker(pod, manifests)
         return
     try:
@@ -153,6 +154,18 @@ def _end(pod: Pod, settings: Settings) -> Iterator[str]:
     given = pod.spec.get("terminationGracePeriodSeconds", 30)
     if given <= needed:
         yield f"is killed {given} s after its end was asked for, and may need {needed:g} s and more"
+
+
+def _part_of_worker(pod: Pod) -> Iterator[str]:
+    """What `inferwire join` would say to its variables, which are all that it has of settings."""
+    try:
+        with patch.dict(os.environ, _variables(pod)):
+            settings = load_settings()
+    except ValidationError as error:
+        yield f"`inferwire join` would refuse its settings: {error}"
+        return
+    if pod.container["args"][0] != "join" or all(model.layout.nodes == 1 for model in settings.models):
+        yield "has no part of a model to run"
 
 
 def _end_of_worker(pod: Pod, manifests: Manifests) -> Iterator[str]:

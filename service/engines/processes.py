@@ -17,7 +17,7 @@ class Family:
         self._all: list[psutil.Process] = []
         for process in heads:
             self._names[process] = _title(process)
-            descendants = process.children(recursive=True)
+            descendants = _descendants(process)
             self._all += [process, *descendants]
             self._names |= {p: title for p in descendants if (title := _title(p)).startswith(TITLE)}
 
@@ -33,6 +33,12 @@ class Family:
         for process in self._all:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return list(process.children(recursive=True))
+    return []
 
 
 def _title(process: psutil.Process) -> str:

@@ -174,6 +174,16 @@ BROKEN: dict[str, tuple[str, Change, str]] = {
         lambda m: list(m.pods())[1].spec["containers"][0]["lifecycle"]["preStop"]["sleep"].update(seconds=30),
         "ends 30 s after that was asked for, while its leader's calls may take 135 s",
     ),
+    "a worker without a part": (
+        "multi-node",
+        lambda m: list(m.pods())[1].spec["containers"][0].update(env=[]),
+        "worker: has no part of a model to run",
+    ),
+    "a worker of other settings": (
+        "multi-node",
+        lambda m: list(m.pods())[1].spec["containers"][0]["env"][0].update(value='[{"path": "a", "ports": 1}]'),
+        "`inferwire join` would refuse its settings",
+    ),
     "a group with the name of a Service": (
         "multi-node",
         lambda m: one(m, "LeaderWorkerSet")["metadata"].update(name="inferwire"),

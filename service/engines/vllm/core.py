@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -64,7 +65,6 @@ class EngineCore:
         self._engine: AsyncLLM | None = None
         self._layout = settings.layout
         self._roll_call = RollCall(settings.id, self._layout, settings.machines.port)
-        self._launch = launches.Launch()
         self._family = Family(())
         self.gauge = stats.LoadGauge(None)
 
@@ -109,8 +109,8 @@ class EngineCore:
 
     async def _built(self) -> AsyncLLM:
         """Unless a machine is lost meanwhile, which vLLM would wait for without end."""
-        self._launch = launches.Launch()
-        build = asyncio.create_task(_in_daemon_thread(self._build))
+        launch = launches.Launch()
+        build = asyncio.create_task(_in_daemon_thread(partial(self._build, launch)))
         loss = asyncio.create_task(self._roll_call.loss())
         try:
             await asyncio.wait((build, loss), return_when=asyncio.FIRST_COMPLETED)
@@ -120,15 +120,10 @@ class EngineCore:
         finally:
             loss.cancel()
             if not build.done():
-                Family(self._launch.heads()).kill()
-                # Its thread ends by itself, now that its processes are gone.
+                launch.give_up()
                 build.cancel()
 
-    def _build(self) -> AsyncLLM:
-        with self._launch.here():
-            return self._build_here()
-
-    def _build_here(self) -> AsyncLLM:
+    def _build(self, launch: launches.Launch) -> AsyncLLM:
         on_cpu = bool(current_platform.is_cpu())
         os.environ.update(defaults.environment(on_cpu=on_cpu, workers=self._host.workers))
         args = defaults.engine_args(self._settings, models=self._host.models, on_cpu=on_cpu)
@@ -138,11 +133,12 @@ class EngineCore:
         args.setdefault("served_model_name", self._settings.id)
         args |= self._layout.placed(node=0)
         config = AsyncEngineArgs(**args).create_engine_config(UsageContext.ENGINE_CONTEXT)
-        return AsyncLLM.from_vllm_config(
-            config,
-            usage_context=UsageContext.ENGINE_CONTEXT,
-            stat_loggers=[stats.MetricsGauge if self._host.own_metrics else stats.LoadGauge],
-        )
+        with launch.here():
+            return AsyncLLM.from_vllm_config(
+                config,
+                usage_context=UsageContext.ENGINE_CONTEXT,
+                stat_loggers=[stats.MetricsGauge if self._host.own_metrics else stats.LoadGauge],
+            )
 
     async def wait_for_failure(self) -> None:
         """Ends a stalled engine, for which the rest is as if it had died. Never returns after `stop`."""
@@ -151,9 +147,11 @@ class EngineCore:
         stall = asyncio.create_task(wait_for_stall(self.engine.is_sleeping, self._host.stall_timeout_s))
         stall.add_done_callback(self._kill_if_stalled)
         try:
+            whole = True
             while self.alive:
-                if lost := [*self._family.lost(), *self._roll_call.lost]:
+                if whole and (lost := [*self._family.lost(), *self._roll_call.lost]):
                     self._kill(f"has lost {', '.join(lost)}")
+                    whole = False
                 # vLLM tells of a death by a flag only.
                 await asyncio.sleep(FAILURE_POLL_S)
         finally:

@@ -65,19 +65,19 @@ def _cpu_args(settings: ModelSettings, models: int) -> dict[str, Any]:
         # Prepared images, once in this process and once in the engine's; by itself vLLM keeps 4 GiB of them in each.
         "mm_processor_cache_gb": 1,
         "max_num_batched_tokens": TOKENS_A_STEP[settings.type],
-        "kv_cache_memory_bytes": _cache_bytes(settings.type, models),
+        "kv_cache_memory_bytes": _cache_bytes(settings, models),
     }
     if not settings.engine_args.keys() & SEVERAL_WORKERS:
         args["distributed_executor_backend"] = _in_process_executor()
     return args
 
 
-def _cache_bytes(model_type: ModelType, models: int) -> int:
-    """A share of the free memory; embedding models keep nothing between steps."""
-    if model_type is ModelType.EMBEDDING:
+def _cache_bytes(settings: ModelSettings, models: int) -> int:
+    """A worker's share of the free memory; embedding models keep nothing between steps."""
+    if settings.type is ModelType.EMBEDDING:
         return GIB // 4
     free: int = psutil.virtual_memory().available
-    return max(GIB // 2, min(4 * GIB, free // (4 * models)))
+    return max(GIB // 2, min(4 * GIB, free // (4 * models * settings.layout.workers)))
 
 
 def _in_process_executor() -> type:

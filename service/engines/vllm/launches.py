@@ -8,6 +8,8 @@ from typing import Any
 import psutil
 from vllm.v1.engine import core_client
 
+from service.engines.processes import Family
+
 _thread = threading.local()
 _launch_core_engines = core_client.launch_core_engines
 
@@ -17,6 +19,7 @@ class Launch:
 
     def __init__(self) -> None:
         self._started: Any = None
+        self._unwanted = False
 
     @contextmanager
     def here(self) -> Iterator[None]:
@@ -27,11 +30,16 @@ class Launch:
         finally:
             del _thread.launch
 
-    def heads(self) -> list[psutil.Process]:
-        return heads_of(self._started) if self._started else []
+    def give_up(self) -> None:
+        """Ends its processes, those that are still to come included: with them the thread comes to its end."""
+        self._unwanted = True
+        if self._started:
+            Family(heads_of(self._started)).kill()
 
     def take(self, started: Any) -> None:
         self._started = started
+        if self._unwanted:
+            self.give_up()
 
 
 def heads_of(resources: Any) -> list[psutil.Process]:

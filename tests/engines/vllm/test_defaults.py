@@ -58,6 +58,24 @@ def test_models_share_the_memory() -> None:
     alone, shared = (args_of(models=models)["kv_cache_memory_bytes"] for models in (1, 100))
     assert GIB // 2 <= shared <= alone <= 4 * GIB
     assert args_of(EMBEDDING)["kv_cache_memory_bytes"] == GIB // 4
+    assert args_of(tensor_parallel_size=1000)["kv_cache_memory_bytes"] == GIB // 2
+
+
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    alone, three, many = (int(environment(on_cpu=True, workers=n)["OMP_NUM_THREADS"]) for n in (1, 3, 1000))
+    assert three == max(1, alone // 3)
+    assert many == 1
+
+
+def test_data_parallel_ranks_run_in_their_engines_processes() -> None:
+    assert args_of(data_parallel_size=2)["distributed_executor_backend"] is UniProcExecutor
+
+
+def test_workers_on_several_machines_are_processes() -> None:
+    place = {"pipeline_parallel_size": 2, "nnodes": 2, "master_addr": "10.0.0.1"}
+    assert args_of(**place)["distributed_executor_backend"] == "mp"
+    assert args_of(on_cpu=False, **place)["distributed_executor_backend"] == "mp"
 
 
 def test_the_engines_know_whose_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,6 @@ class Draft:
     ) -> None:
         """`render` makes the prompt, out of `text` and the tools; `blamed` is the field that holds the text."""
         with self.findings.noting():
-            check_images(self.engine, placed)
             prompt = await self._rendered(blamed, text, render)
             self.prompt = await images.prepared(self.engine, prompt, placed) if placed else prompt
             check_prompt_length(blamed, len(self.prompt.token_ids), self.engine.bounds.context_length)
@@ -132,11 +131,12 @@ async def draft_chat(
     await draft.use_tools(request)
     with draft.findings.noting():
         turns = read_turns(request, engine)
-        text = "".join(turn.content for turn in turns)
+        text, placed = "".join(turn.content for turn in turns), images_of(turns)
+        check_images(engine, placed)
         # Without its tools it would be a prompt that no model ever reads.
         if not draft.findings.errors:
             render = partial(engine.renderer.chat, turns, draft.tool_use)
-            await draft.render("messages", text, render, images_of(turns), images)
+            await draft.render("messages", text, render, placed, images)
     draft.sample(request.sampling_params, request.logprobs)
     await draft.constrain(request.response_format)
     return draft
@@ -151,6 +151,7 @@ async def draft_completion(
         text, placed = text_and_images(request.content, "content")
         if not text:
             raise InvalidField("content", "A text to continue is required.")
+        check_images(engine, placed)
         await draft.render("content", text, partial(engine.renderer.text, text), placed, images)
     with draft.findings.noting():
         _refuse_schema_in_prompt(request)

@@ -1,5 +1,6 @@
 """Images in a prompt: where they stand in texts, and how a chat template is told of them."""
 
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -19,7 +20,7 @@ Content: TypeAlias = str | Sequence[Mapping[str, str]]
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
 BEFORE: Mapping[str, Messages] = {
     "user": [],
-    "tool": [{"role": "user", "content": PROBE}, {"role": "assistant", "content": PROBE}],
+    "tool": [{"role": "user", "content": "words"}, {"role": "assistant", "content": "words"}],
 }
 
 
@@ -65,10 +66,9 @@ class ContentForms:
     def _takes_strings(self) -> bool:
         """Also where nothing else is taken either."""
         plain = self._shown([{"role": "user", "content": PROBE}])
-        return PROBE in plain or PROBE not in self._shown([{"role": "user", "content": [_text(PROBE)]}])
+        return PROBE in plain or not _is_read(self._shown([{"role": "user", "content": [_text(PROBE)]}]))
 
     def _takes_images_of(self, role: str) -> bool:
-        """Whether a list's texts and images are shown, rather than left out or printed as they are."""
         if role not in self._known_roles:
             before = [
                 message if self._takes_strings else {**message, "content": [_text(message["content"])]}
@@ -76,9 +76,7 @@ class ContentForms:
             ]
             bare = self._shown([*before, {"role": role, "content": [_text(PROBE)]}])
             shown = self._shown([*before, {"role": role, "content": [ITEM_OF_IMAGE, _text(PROBE)]}])
-            self._known_roles[role] = (
-                PROBE in shown and shown != bare and "'type'" not in shown and '"type"' not in shown
-            )
+            self._known_roles[role] = _is_read(shown) and shown != bare
         return self._known_roles[role]
 
     def _shown(self, messages: Messages) -> str:
@@ -86,6 +84,11 @@ class ContentForms:
             return self._apply(messages)
         except InvalidField:
             return ""
+
+
+def _is_read(shown: str) -> bool:
+    """Whether the items of a list were shown, rather than left out or printed as they are."""
+    return PROBE in shown and not re.search("['\"]type['\"]", shown, re.IGNORECASE)
 
 
 def _text(text: str) -> Mapping[str, str]:

@@ -1,5 +1,6 @@
 """Images in prompts: in their places, whatever form the template takes them in, and never where a text spells one."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -70,10 +71,13 @@ def test_the_template_itself_says_what_stands_for_one(template: str) -> None:
     assert renderer_of(template, placeholder=None).chat([QUESTION]).text == SAID
 
 
+@pytest.mark.parametrize("role", ["user", "tool"])
 @pytest.mark.parametrize("template", [STRINGS, WITHOUT_IMAGES], ids=["strings", "without images"])
-def test_a_model_whose_prompts_have_no_place_for_one_refuses_it(template: str) -> None:
+def test_a_model_whose_prompts_have_no_place_for_one_refuses_it(template: str, role: str) -> None:
     with pytest.raises(UnsupportedByModel, match="no place for an image") as refused:
-        renderer_of(template, placeholder=None).chat([QUESTION])
+        renderer_of(template, placeholder=None).chat(
+            [Turn("user", "Look!"), Turn("assistant", "I do."), replace(QUESTION, role=role)]
+        )
     assert [violation.field for violation in refused.value.violations] == ["messages"]
 
 

@@ -19,7 +19,7 @@ from inferwire.v1 import admin_service_pb2_grpc, inference_service_pb2_grpc, mod
 from service import errors
 from service.api.chat import ChatCompletionResponse
 from service.api.completion import CompletionResponse
-from service.api.content import TextDelta, ToolCallDelta, ToolCallParseStatus
+from service.api.content import ReasoningDelta, TextDelta, ToolCallDelta, ToolCallParseStatus
 from service.api.embeddings import Embedding, EmbeddingEncoding, EmbeddingResult, EmbeddingsResponse
 from service.api.events import Complete, Event, Progress, Start
 from service.api.load import ModelLoad, ServerLoad
@@ -36,6 +36,7 @@ from service.wire.models import model_to_proto
 from service.wire.status import status_from_error
 
 LONGEST_S = 30
+THOUGHTS = ("He asks ", "where.")
 USAGE = Usage(prompt_tokens=7, cached_tokens=2, completion_tokens=3, neutralized_spans=1)
 TIMINGS = Timings(queued_s=0.001, time_to_first_token_s=0.25, total_s=0.5)
 TEXTS = ("Paris", " is", " it.")
@@ -108,6 +109,9 @@ class CannedServer:
             yield from calls(request.tools[0].tool_name.custom, verdict)
             yield Complete(4, StopReason.END_OF_MESSAGE, USAGE, TIMINGS, ())
             return
+        if request.model_id == "thinks":
+            yield from self._thoughtful(request)
+            return
         for number, text in enumerate(TEXTS, start=1):
             yield Progress(number, TextDelta(text))
         if request.model_id == "endless":
@@ -115,6 +119,15 @@ class CannedServer:
         if request.model_id == "dies":
             context.abort(grpc.StatusCode.DATA_LOSS, "the wire is cut")
         yield Complete(4, StopReason.END_OF_TURN, USAGE, TIMINGS, ())
+
+    def _thoughtful(self, request: Any) -> Iterator[Event]:
+        usage = replace(USAGE, reasoning_tokens=2)
+        for number, thought in enumerate(THOUGHTS, start=1):
+            yield Progress(number, ReasoningDelta(thought))
+        yield Progress(3, TextDelta(ANSWER))
+        yield Complete(
+            4, StopReason.END_OF_TURN, usage, TIMINGS, (), reasoning_truncated=bool(request.reasoning.max_tokens)
+        )
 
     def _until_cancelled(self, context: grpc.ServicerContext) -> Iterator[Event]:
         gone = threading.Event()

@@ -150,6 +150,7 @@ def _eventful_call() -> Call:
         tokenized_tokens=1,
         cached_tokens=1,
         completion_tokens=2,
+        reasoning_tokens=1,
         neutralized_spans=1,
         queued_s=0.0,
         first_token_s=0.0,

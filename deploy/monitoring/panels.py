@@ -186,12 +186,13 @@ TOKENS = Row(
     [
         Panel(
             "Tokens",
-            "Of prompts (those that the cache of prompts spared among them), and generated.",
+            "Of prompts (those that the cache of prompts spared among them), and generated (thoughts among them).",
             Unit.TOKENS_PER_SECOND,
             {
                 "read": rate(chosen("inferwire_prompt_tokens_total")),
                 "of those from the cache": rate(chosen("inferwire_cached_tokens_total")),
                 "generated": rate(GENERATED),
+                "of those thoughts": rate(chosen("inferwire_reasoning_tokens_total")),
             },
         ),
         Panel(

@@ -20,6 +20,14 @@ Messages: TypeAlias = Annotated[tuple[Message, ...], Field(min_length=1)]
 Tools: TypeAlias = Annotated[tuple[ToolDefinition, ...], Field(max_length=MAX_TOOLS)]
 
 
+class ReasoningConfig(ApiModel):
+    """How a model thinks before it answers; `max_tokens` None or 0 is no limit of its own."""
+
+    enabled: bool | None = None
+    max_tokens: int | None = Field(None, ge=0)
+    hidden: bool = False
+
+
 class ChatCompletionRequest(ApiModel):
     model_id: str = Field(min_length=1)
     messages: Messages
@@ -29,6 +37,7 @@ class ChatCompletionRequest(ApiModel):
     response_format: ResponseFormat | None = None
     logprobs: LogProbConfig | None = None
     first_token_timeout: timedelta | None = Field(None, gt=timedelta(0))
+    reasoning: ReasoningConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +51,4 @@ class ChatCompletionResponse:
     model_id: str
     request_id: str
     stop_string: str | None = None
+    reasoning_truncated: bool = False

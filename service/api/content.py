@@ -49,6 +49,13 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """What the model thinks before it answers."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ImageDelta:
     image: bytes
 
@@ -63,4 +70,4 @@ class ToolCallDelta:
     call_id: str
 
 
-ContentDelta: TypeAlias = TextDelta | ImageDelta | ToolCallDelta
+ContentDelta: TypeAlias = TextDelta | ImageDelta | ToolCallDelta | ReasoningDelta

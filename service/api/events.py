@@ -40,6 +40,7 @@ class Complete:
     metrics: Sequence[MetricEvent]
     constraint_outcome: ConstraintOutcome | None = None
     stop_string: str | None = None
+    reasoning_truncated: bool = False
 
 
 Event: TypeAlias = Start | Progress | Complete

@@ -35,6 +35,7 @@ class CompletionMessage(ApiModel):
     content: InterleavedContent
     stop_reason: StopReason | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
 
 
 class ToolResponse(ApiModel):

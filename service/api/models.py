@@ -44,6 +44,8 @@ class ModelCapabilities(ApiModel):
     tool_prompt_formats: tuple[ToolPromptFormat, ...] = ()
     output_dimension: bool = False
     embedding_task_types: tuple[EmbeddingTaskType, ...] = ()
+    reasoning: bool = False
+    reasoning_switch: bool = False
 
 
 class ModelLimits(ApiModel):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 class Usage:
     """Tokens by the engine's own counts; `cached_tokens` are among the prompt's.
 
+    `reasoning_tokens` are among those of the completion.
     `neutralized_spans` counts the places where a caller's text spells a control token, and was read as text.
     """
 
@@ -15,6 +16,7 @@ class Usage:
     cached_tokens: int
     completion_tokens: int
     neutralized_spans: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:

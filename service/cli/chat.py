@@ -7,6 +7,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from service.api.chat import ReasoningConfig
 from service.api.content import ImageContentItem
 from service.api.models import ModelType
 from service.cli.connection import FILE, Connection, connection_options
@@ -18,6 +19,7 @@ from service.cli.options import (
     chosen_model,
     generation_options,
     model_option,
+    reasoning_options,
     text_or_stdin,
 )
 from service.cli.tool_answers import NobodyAnswers, ToolAnswers, call_as_json
@@ -36,6 +38,7 @@ WELCOME = "Talking to {model}. /new starts over, /image FILE goes with the next 
     "--image", "images", multiple=True, metavar="FILE_OR_URL", help="An image with the first question; may be repeated."
 )
 @tool_options
+@reasoning_options
 @generation_options
 def chat(
     connection: Connection,
@@ -45,6 +48,7 @@ def chat(
     system_file: Path | None,
     images: tuple[str, ...],
     tool_use: ToolUse,
+    reasoning: ReasoningConfig | None,
     generation: Generation,
 ) -> None:
     """Talk to a language model.
@@ -66,7 +70,7 @@ def chat(
         client = runner.run(connection.open())
         try:
             model_id = runner.run(chosen_model(client, model, ModelType.LLM))
-            conversation = Conversation(client, model_id, system, generation, tool_use)
+            conversation = Conversation(client, model_id, system, generation, tool_use, reasoning)
             turns = Turns(conversation, tools, tool_use.rounds, runner.run)
             if message is not None:
                 _ask_once(turns, message, attached)

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import rich_click as click
 
-from service.api.chat import ChatCompletionRequest
+from service.api.chat import ChatCompletionRequest, ReasoningConfig
 from service.api.content import ImageContentItem
 from service.api.messages import Message, SystemMessage, UserMessage
 from service.api.tools import ToolCall, ToolCallVerdict
@@ -31,12 +31,19 @@ class Conversation:
     """The messages so far, and how the next answer is generated."""
 
     def __init__(
-        self, client: Client, model_id: str, system: str | None, generation: Generation, use: ToolUse | None = None
+        self,
+        client: Client,
+        model_id: str,
+        system: str | None,
+        generation: Generation,
+        use: ToolUse | None = None,
+        reasoning: ReasoningConfig | None = None,
     ) -> None:
         self._client = client
         self._model_id = model_id
         self._generation = generation
         self._use = use or ToolUse()
+        self._reasoning = reasoning
         self._system: list[Message] = [] if system is None else [SystemMessage(content=system)]
         self._history: list[Message] = []
 
@@ -55,6 +62,7 @@ class Conversation:
             response_format=self._generation.response_format(),
             tools=tuple(self._use.tools.definitions),
             tool_config=self._use.config(first=len(turn) == 1),
+            reasoning=self._reasoning,
         )
         return await print_answer(self._client.stream_chat(request), self._generation.show_usage)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import rich_click as click
 
+from service.api.chat import ReasoningConfig
 from service.api.models import Model, ModelType
 from service.api.response_format import JsonSchemaResponseFormat
 from service.api.sampling import GreedySamplingStrategy, SamplingParams, SamplingStrategy, TopPSamplingStrategy
@@ -75,6 +76,22 @@ def generation_options(command: Command) -> Command:
         return command(*args, generation=generation, **rest)
 
     return with_generation
+
+
+def reasoning_options(command: Command) -> Command:
+    """Adds the options of thinking, and passes them on as `reasoning`; None without any."""
+
+    @click.option("--reasoning/--no-reasoning", "enabled", default=None, help="Have the model think first, or not.")
+    @click.option(
+        "--max-reasoning-tokens", type=click.IntRange(min=1), help="The most tokens to think before the answer."
+    )
+    @wraps(command)
+    def with_reasoning(*args: Any, enabled: bool | None, max_reasoning_tokens: int | None, **rest: Any) -> Any:
+        told = enabled is not None or max_reasoning_tokens is not None
+        reasoning = ReasoningConfig(enabled=enabled, max_tokens=max_reasoning_tokens) if told else None
+        return command(*args, reasoning=reasoning, **rest)
+
+    return with_reasoning
 
 
 def model_option(kind: str) -> Callable[[Command], Command]:

@@ -60,9 +60,10 @@ class Finish:
 class GenerationStep:
     """What a generation brought since the last step: one or more tokens.
 
-    `text` is whole characters and may lag behind the tokens; `logprobs` has one entry per token, or is empty. The first
-    step, also when it is the only one, tells how the prompt was served: prompt tokens from the cache, and seconds from
-    the submission to the beginning of the work and to the first token. Exactly the last one has `finish`.
+    `text` is whole characters and may lag behind the tokens; `token_ids` are these, a stop token included; `logprobs`
+    has one entry per token, or is empty. The first step, also when it is the only one, tells how the prompt was served:
+    prompt tokens from the cache, and seconds from the submission to the beginning of the work and to the first token.
+    Exactly the last one has `finish`.
     """
 
     text: str
@@ -72,6 +73,7 @@ class GenerationStep:
     queued_s: float = 0.0
     first_token_s: float = 0.0
     finish: Finish | None = None
+    token_ids: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,18 +69,29 @@ def build(model: ModelSettings, settings: Settings) -> Engine:
     return ScriptedEmbeddingEngine(model.id, settings.limits)
 
 
-def byte_tokenizer(*, images: bool = False) -> PromptTokenizer:
-    """One token per byte, and two control tokens; a third for images. Small enough to be made on the spot."""
+def byte_tokenizer(
+    chat_template: str = CHAT_TEMPLATE, special: Sequence[str] = (), added: Sequence[str] = ()
+) -> PromptTokenizer:
+    """One token per byte, and two control tokens: small enough to be made on the spot.
+
+    More can be had: `special` ones, which leave no trace in texts, and those that are merely `added`, which do.
+    """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
     # In words, of which the library keeps the last thousands: taken as one word, it would keep whole texts.
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
-    control = ["<|im_start|>", END_OF_TURN, *([IMAGE] if images else [])]
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in control])
+    specials = ("<|im_start|>", END_OF_TURN, *special)
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in specials])
+    tokenizer.add_tokens([AddedToken(name, special=False, normalized=False) for name in added])
     return PromptTokenizer(
-        PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TURN, chat_template=CHAT_TEMPLATE)
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TURN, chat_template=chat_template)
     )
+
+
+def _renderer(*, reads_images: bool) -> Renderer:
+    image = IMAGE if reads_images else None
+    return Renderer(byte_tokenizer(special=(image,) if image else ()), image_placeholder=image)
 
 
 @dataclass(slots=True)
@@ -130,11 +141,14 @@ class ScriptedLanguageEngine(_Scripted):
         script: Script = lambda _: Reply(),
         *,
         reads_images: bool = False,
+        renderer: Renderer | None = None,
     ) -> None:
+        """`renderer` is that of another model than the plain one which an engine has by itself."""
         super().__init__(identifier, limits)
         self.script = script
         self.running = 0
-        self.renderer = Renderer(byte_tokenizer(images=reads_images), image_placeholder=IMAGE if reads_images else None)
+        self.renderer = renderer or _renderer(reads_images=reads_images)
+        reasoning = self.renderer.reasoning
         self.bounds = ModelBounds(CONTEXT_LENGTH, self.renderer.tokenizer.vocabulary_size, MAX_LOGPROBS)
         self.model = Model(
             identifier=identifier,
@@ -148,6 +162,8 @@ class ScriptedLanguageEngine(_Scripted):
                 chat=True,
                 response_formats=tuple(ResponseFormatType),
                 tool_prompt_formats=tuple(ToolPromptFormat),
+                reasoning=reasoning is not None,
+                reasoning_switch=reasoning is not None and reasoning.switch is not None,
             ),
             limits=language_limits(limits, CONTEXT_LENGTH, MAX_LOGPROBS, images=IMAGES if reads_images else 0),
         )
@@ -224,6 +240,7 @@ class _Speech:
             tokens=1,
             logprobs=self._logprobs(token_id),
             finish=finish,
+            token_ids=(token_id,),
         )
 
     def _finish_by_token(self, token_id: int) -> Finish | None:
@@ -273,6 +290,7 @@ def _joined(steps: Sequence[GenerationStep]) -> GenerationStep:
         tokens=sum(step.tokens for step in steps),
         logprobs=[position for step in steps for position in step.logprobs],
         finish=steps[-1].finish,
+        token_ids=[token_id for step in steps for token_id in step.token_ids],
     )
 
 

@@ -35,8 +35,12 @@ class Chat:
             whole = await collect(events)
         return ChatCompletionResponse(
             completion_message=CompletionMessage(
-                content=whole.text, stop_reason=whole.complete.stop_reason, tool_calls=tuple(whole.calls)
+                content=whole.text,
+                stop_reason=whole.complete.stop_reason,
+                tool_calls=tuple(whole.calls),
+                reasoning=whole.reasoning,
             ),
+            reasoning_truncated=whole.complete.reasoning_truncated,
             **whole.common_fields(request.model_id, call),
         )
 

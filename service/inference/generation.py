@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from service.api.content import ContentDelta, TextDelta, ToolCallDelta
+from service.api.content import ContentDelta, ReasoningDelta, TextDelta, ToolCallDelta
 from service.api.events import Complete, Event, Progress, Start
 from service.api.messages import StopReason
 from service.api.response_format import ConstraintOutcome
@@ -22,6 +22,7 @@ from service.errors import DeadlineExceeded, InternalError
 from service.inference.logprobs import LogprobAligner
 from service.inference.planning import GenerationPlan
 from service.inference.reading import AnswerReader
+from service.inference.reasoning import ThoughtStep, think_first
 from service.telemetry.calls import Call
 from service.telemetry.traces import describe_request, record_answer, record_prompt
 
@@ -67,10 +68,11 @@ async def _answer(
     )
     answer = AnswerInProgress(engine, plan, call)
     finish: Finish | None = None
-    async with aclosing(engine.generate(request)) as steps:
+    generated = engine.generate(request) if plan.thoughts is None else think_first(engine, request, plan.thoughts, call)
+    async with aclosing(generated) as steps:
         async for step in steps:
             finish = step.finish
-            for event in answer.take(step):
+            for event in answer.think(step) if isinstance(step, ThoughtStep) else answer.take(step):
                 yield event
     if finish is None:
         raise InternalError("The engine broke the answer off.")
@@ -129,8 +131,17 @@ class AnswerInProgress:
         tokenizer = engine.renderer.tokenizer
         self._aligner = LogprobAligner(tokenizer.token_bytes if plan.show_control_tokens else tokenizer.visible_bytes)
         self._logprobs: list[TokenLogProbs] = []
+        self._reasoning_truncated = False
         call.count_prompt(len(plan.prompt.token_ids))
         call.neutralized_spans = plan.prompt.neutralized_spans
+
+    def think(self, thought: ThoughtStep) -> Iterator[Event]:
+        if self._sequence == 0:
+            yield self._start(thought.step)
+        self._call.count_reasoning(thought.step.tokens)
+        self._reasoning_truncated = thought.broken_off
+        if thought.text:
+            yield self._progress(ReasoningDelta(thought.text))
 
     def take(self, step: GenerationStep) -> Iterator[Event]:
         if self._sequence == 0:
@@ -171,7 +182,13 @@ class AnswerInProgress:
         call.tool_verdicts += [tool_call.verdict for tool_call in self._reader.calls if tool_call.verdict]
         if call.records_texts:
             record_answer(self._reader.text, stop_reason)
-        usage = Usage(call.prompt_tokens, call.cached_tokens, call.completion_tokens, call.neutralized_spans)
+        usage = Usage(
+            call.prompt_tokens,
+            call.cached_tokens,
+            call.completion_tokens,
+            call.neutralized_spans,
+            call.reasoning_tokens,
+        )
         return Complete(
             sequence=self._next(),
             stop_reason=stop_reason,
@@ -180,6 +197,7 @@ class AnswerInProgress:
             metrics=self._metrics(usage),
             constraint_outcome=outcome,
             stop_string=finish.stop_string,
+            reasoning_truncated=self._reasoning_truncated,
         )
 
     def judge(self, finish: Finish) -> ConstraintOutcome | None:
@@ -229,6 +247,7 @@ class WholeAnswer:
     """The events of an answer, joined: what a unary call returns."""
 
     complete: Complete
+    reasoning: str
     text: str
     calls: list[ToolCall]
     logprobs: list[TokenLogProbs]
@@ -248,6 +267,7 @@ class WholeAnswer:
 
 
 async def collect(events: AsyncIterable[Event]) -> WholeAnswer:
+    thoughts: list[str] = []
     texts: list[str] = []
     calls: list[ToolCall] = []
     logprobs: list[TokenLogProbs] = []
@@ -257,10 +277,12 @@ async def collect(events: AsyncIterable[Event]) -> WholeAnswer:
                 logprobs.extend(event.logprobs)
                 if isinstance(delta, TextDelta):
                     texts.append(delta.text)
+                elif isinstance(delta, ReasoningDelta):
+                    thoughts.append(delta.text)
                 elif isinstance(delta, ToolCallDelta) and isinstance(delta.tool_call, ToolCall):
                     calls.append(delta.tool_call)
             case Complete():
-                return WholeAnswer(event, "".join(texts), calls, logprobs)
+                return WholeAnswer(event, "".join(thoughts), "".join(texts), calls, logprobs)
             case _:
                 pass
     raise RuntimeError("The answer ended without a Complete event.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
-from service.api.chat import ChatCompletionRequest
+from service.api.chat import ChatCompletionRequest, ReasoningConfig
 from service.api.completion import CompletionRequest
 from service.api.response_format import JsonSchemaResponseFormat, ResponseFormat
 from service.api.sampling import LogProbConfig, SamplingParams
@@ -17,7 +17,9 @@ from service.decoding.tools import tried_tools
 from service.engines.base import LanguageEngine
 from service.errors import Findings, InvalidField
 from service.inference.images import CallersImages, check_images
+from service.inference.reasoning import Thoughts, planned_thoughts
 from service.prompts.conversation import PlacedImage, Turn, images_of, text_and_images, turns_of
+from service.prompts.renderer import Switches
 from service.prompts.tokenizer import Prompt
 from service.tool_formats.use import NO_TOOLS, ToolUse, tool_use
 
@@ -41,6 +43,8 @@ class GenerationPlan:
     tokens: int = 0
     """What it takes of an engine's room: its prompt, and the most that may be generated where the request says so."""
     first_token_timeout: timedelta | None = None
+    thoughts: Thoughts | None = None
+    """What comes before the answer; None where that begins at once."""
 
 
 @dataclass(slots=True)
@@ -58,6 +62,7 @@ class Draft:
     is_bounded: bool = False
     """Whether the request says how much may be generated at most."""
     first_token_timeout: timedelta | None = None
+    thoughts: Thoughts | None = None
 
     def plan(self) -> GenerationPlan:
         """Raises what is wrong with the request."""
@@ -74,6 +79,7 @@ class Draft:
             tagged,
             tokens=len(self.prompt.token_ids) + (self.sampling.max_tokens if self.is_bounded else 0),
             first_token_timeout=self.first_token_timeout,
+            thoughts=self.thoughts,
         )
 
     async def use_tools(self, request: ChatCompletionRequest) -> None:
@@ -113,6 +119,16 @@ class Draft:
             raise prompt_too_long(blamed, None, context_length)
         return await asyncio.to_thread(render)
 
+    def switches(self, config: ReasoningConfig | None) -> Switches:
+        """What the chat template is told of the wish to have the model think or not."""
+        reasoning = self.engine.renderer.reasoning
+        return reasoning.switched(config.enabled) if reasoning and config else {}
+
+    def think(self, request: ChatCompletionRequest) -> None:
+        with self.findings.noting():
+            token_ids = self.prompt.token_ids if self.prompt else ()
+            self.thoughts = planned_thoughts(request, self.engine.renderer.reasoning, token_ids)
+
     async def constrain(self, response_format: ResponseFormat | None) -> None:
         with self.findings.noting():
             if response_format is not None:
@@ -131,13 +147,14 @@ async def draft_chat(
     await draft.use_tools(request)
     with draft.findings.noting():
         turns = read_turns(request, engine)
-        text, placed = "".join(turn.content for turn in turns), images_of(turns)
+        text, placed = "".join(turn.content + turn.reasoning for turn in turns), images_of(turns)
         check_images(engine, placed)
         # Without its tools it would be a prompt that no model ever reads.
         if not draft.findings.errors:
-            render = partial(engine.renderer.chat, turns, draft.tool_use)
+            render = partial(engine.renderer.chat, turns, draft.tool_use, draft.switches(request.reasoning))
             await draft.render("messages", text, render, placed, images)
     draft.sample(request.sampling_params, request.logprobs)
+    draft.think(request)
     await draft.constrain(request.response_format)
     return draft
 

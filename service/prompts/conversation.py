@@ -48,6 +48,8 @@ class Turn:
     """Of a tool: what it answers."""
     tool_name: str = ""
     images: tuple[PlacedImage, ...] = ()
+    reasoning: str = ""
+    """Of the assistant: what it thought before."""
 
 
 def turns_of(messages: Sequence[Message], response_format: ResponseFormat | None = None) -> list[Turn]:
@@ -111,7 +113,7 @@ def _turn(message: UserMessage | ToolResponseMessage | CompletionMessage | ToolR
         case CompletionMessage(tool_calls=calls, stop_reason=stop_reason):
             _check_calls(calls, f"{path}.assistant.tool_calls")
             text = text_of(message.content, f"{path}.assistant.content")
-            return Turn("assistant", text, calls=calls, stop_reason=stop_reason)
+            return Turn("assistant", text, calls=calls, stop_reason=stop_reason, reasoning=message.reasoning)
         case _:
             assert_never(message)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any, TypeAlias
@@ -15,6 +15,7 @@ from service.prompts import llama
 from service.prompts.conversation import Turn
 from service.prompts.image_places import PLACE, ContentForms, segments
 from service.prompts.marks import Marks
+from service.prompts.reasoning import HISTORY, MarkNames, Reasoning, reasoning_of
 from service.prompts.tokenizer import Prompt, Segment, Tokenizer
 from service.prompts.tool_prompts import with_tools
 from service.tool_formats.dialects import write_calls
@@ -23,6 +24,8 @@ from service.tool_formats.reading import PYTHON_TAG
 from service.tool_formats.use import NO_TOOLS, ModelDialects, ToolUse
 
 Say: TypeAlias = Callable[[str], str]
+Switches: TypeAlias = Mapping[str, bool]
+NO_SWITCHES: Switches = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,10 @@ class PromptStyle:
     """What prompts in the manner of Llama 3.1 call today: a date, or "today" for the clock's (UTC); None for none."""
     knowledge_cutoff: str = "December 2023"
     """What the same prompts tell besides."""
+    reasons: bool = True
+    """Whether the thoughts of a model that has any are told apart from its answers."""
+    reasoning_marks: MarkNames | None = None
+    """The marks around them; None for those that the chat template writes."""
 
     def date_lines(self) -> str:
         if self.date is None:
@@ -68,18 +75,28 @@ class Renderer:
             return ModelDialects(None, self._style.tool_prompt_format)
         return ModelDialects(self._native_dialect(), llama.trained_format(self._style.model_name))
 
-    def chat(self, turns: Sequence[Turn], use: ToolUse = NO_TOOLS) -> Prompt:
-        """The prompt of a conversation, up to where the model's answer begins."""
+    @cached_property
+    def reasoning(self) -> Reasoning | None:
+        """How the model thinks before it answers; None for one that doesn't. Raises ValueError for unusable marks."""
+        return reasoning_of(self.tokenizer, self._style.reasoning_marks) if self._style.reasons else None
+
+    def chat(self, turns: Sequence[Turn], use: ToolUse = NO_TOOLS, switches: Switches = NO_SWITCHES) -> Prompt:
+        """The prompt of a conversation, up to where the model's answer begins.
+
+        `switches` are variables of the chat template.
+        """
         if not self.can_chat:
             raise UnsupportedByModel("model_id", "The model has no chat template. Use Completion.")
         self._check_places("messages", [turn.content for turn in turns])
+        if not (self.reasoning and self.reasoning.keeps_history):
+            turns = [replace(turn, reasoning="") if turn.reasoning else turn for turn in turns]
         if use.native:
-            return self._through_template(turns, use)
+            return self._through_template(turns, use, switches)
         turns = with_tools(turns, use, self._style.date_lines())
         if self._is_llama_3 and (use.tools or any(turn.calls for turn in turns)):
             shown = partial(segments, placeholder=self._image_placeholder)
             return self.tokenizer.encode(llama.segments(turns, lambda calls: write_calls(use.prompted, calls), shown))
-        return self._through_template(self._adapted(turns, use), use)
+        return self._through_template(self._adapted(turns, use), use, switches)
 
     def tags_calls(self, use: ToolUse) -> bool:
         """Whether a control token of the model's tells built-in tools' calls from text."""
@@ -124,9 +141,9 @@ class Renderer:
             content = turn.content + (write_calls(use.prompted, turn.calls) if turn.calls else "")
             role = self._roles.get(turn.role, turn.role)
             if adapted and adapted[-1].role == role and self._alternates:
-                adapted[-1] = Turn(role, f"{adapted[-1].content}\n\n{content}")
+                adapted[-1] = Turn(role, f"{adapted[-1].content}\n\n{content}", reasoning=adapted[-1].reasoning)
             else:
-                adapted.append(Turn(role, content))
+                adapted.append(Turn(role, content, reasoning=turn.reasoning))
         return adapted
 
     @cached_property
@@ -151,19 +168,19 @@ class Renderer:
         except InvalidField:
             return False
 
-    def _through_template(self, turns: Sequence[Turn], use: ToolUse) -> Prompt:
-        return self.tokenizer.encode(self._segments(turns, use))
+    def _through_template(self, turns: Sequence[Turn], use: ToolUse, switches: Switches) -> Prompt:
+        return self.tokenizer.encode(self._segments(turns, use, switches))
 
-    def _segments(self, turns: Sequence[Turn], use: ToolUse) -> list[Segment]:
+    def _segments(self, turns: Sequence[Turn], use: ToolUse, switches: Switches) -> list[Segment]:
         """The rendered conversation, cut where callers' texts begin and end.
 
         The template runs once on the texts themselves, and once on marks in their place, to learn where they go. One
         that changes texts in a way that marks don't know gets them unchanged.
         """
         # First, so that a template that refuses the conversation speaks of what the caller wrote.
-        rendered = self._apply(*self._template_input(turns, use, str, str))
+        rendered = self._apply(*self._template_input(turns, use, str, str), switches)
         marks = Marks(self.tokenizer.may_become_control)
-        frame = self._apply(*self._template_input(turns, use, marks.content, marks.in_json))
+        frame = self._apply(*self._template_input(turns, use, marks.content, marks.in_json), switches)
         if (fitted := marks.fitted(frame, rendered)) is not None:
             return fitted
         if marks.damaged_in(frame):
@@ -179,12 +196,19 @@ class Renderer:
 
     def _message(self, turn: Turn, content: Say, in_json: Say) -> dict[str, Any]:
         message: dict[str, Any] = {"role": turn.role, "content": self._forms.of(turn.role, turn.content, content)}
+        if turn.reasoning:
+            message[HISTORY] = content(turn.reasoning)
         return message | _parts_of_calls(turn, in_json)
 
-    def _apply(self, conversation: Sequence[Mapping[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
+    def _apply(
+        self,
+        conversation: Sequence[Mapping[str, Any]],
+        tools: Sequence[dict[str, Any]],
+        switches: Switches = NO_SWITCHES,
+    ) -> str:
         apply: Callable[..., str] = self.tokenizer.pretrained.apply_chat_template
         try:
-            return apply(conversation, tools=tools or None, tokenize=False, add_generation_prompt=True)
+            return apply(conversation, tools=tools or None, tokenize=False, add_generation_prompt=True, **switches)
         except TemplateError as error:
             raise InvalidField("messages", f"The model's chat template refuses it: {error}.") from error
 

@@ -303,6 +303,7 @@ def _log(call: Call, code: grpc.StatusCode, reason: str) -> None:
         "neutralized_spans": call.neutralized_spans,
     }
     where_known = {
+        "reasoning_tokens": call.reasoning_tokens or None,
         "reason": reason,
         "queued_s": _rounded(call.queued_s),
         "first_token_s": _rounded(call.first_token_s),
@@ -324,7 +325,9 @@ async def _end(
     context: Context, call: Call, error: InferwireError | None, load_reports: LoadReports | None = None
 ) -> None:
     """Sends the usage, the load where it is told, and the status of a failed call."""
-    usage = Usage(call.prompt_tokens, call.cached_tokens, call.completion_tokens, call.neutralized_spans)
+    usage = Usage(
+        call.prompt_tokens, call.cached_tokens, call.completion_tokens, call.neutralized_spans, call.reasoning_tokens
+    )
     trailing: list[tuple[str, str | bytes]] = [*usage_to_metadata(usage)]
     if load_reports:
         trailing.append((METADATA_KEY, load_to_orca(load_reports.current(), usage)))

@@ -26,6 +26,9 @@ from service.settings.layout import Layout, layout_of
 from service.settings.section import Section
 from service.settings.transport import MetricsSettings, ServerSettings, TlsSettings, TracesSettings
 
+NO_REASONING = "none"
+"""The name of the reasoning parser that isn't one."""
+
 
 class EngineFailurePolicy(StrEnum):
     RESTART = "restart"
@@ -133,6 +136,13 @@ class ModelSettings(Section):
         "`today` for the clock's (UTC), which defeats the prefix cache once a day. Unset: none.",
     )
     knowledge_cutoff: str = Field("December 2023", description="The knowledge cutoff that is told with `prompt_date`.")
+    reasoning_parser: str | None = Field(
+        None,
+        min_length=1,
+        description="Which marks the model's thoughts stand between: those of a reasoning parser of vLLM's by name, "
+        "such as `deepseek_r1`, or `none` for a model whose thoughts are a part of its answers. Unset: those that its "
+        "chat template writes.",
+    )
     admission: AdmissionSettings = AdmissionSettings()
     machines: MachineSettings = MachineSettings()
     engine_args: dict[str, Any] = Field(

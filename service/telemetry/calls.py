@@ -61,6 +61,8 @@ class Call:
     completion_tokens: int = 0
     tokenized_tokens: int = 0
     """Of the prompt's, those that were only tokenised: no engine is given them."""
+    reasoning_tokens: int = 0
+    """Of those of the completion."""
     neutralized_spans: int = 0
     """Places where the caller's text spells a control token, and is read as text."""
     model: str = ""
@@ -98,6 +100,11 @@ class Call:
     def count_completion(self, tokens: int) -> None:
         self.completion_tokens += tokens
         self.tally.generated += tokens
+
+    def count_reasoning(self, tokens: int) -> None:
+        """Tokens of the completion that are thoughts."""
+        self.reasoning_tokens += tokens
+        self.count_completion(tokens)
 
     def may_use(self, model_id: str) -> bool:
         """Whether the caller may know of a model, and use it."""

@@ -32,6 +32,7 @@ class CallMetrics:
         self._tokenized = counter("tokenized_tokens", text, *whose)
         self._cached = counter("cached_tokens", "Tokens of prompts that an earlier one has spared.", *whose)
         self._generated = counter("generated_tokens", "Tokens that were generated.", *whose)
+        self._reasoning = counter("reasoning_tokens", "Tokens that were generated as thoughts.", *whose)
         self._neutralized = counter("neutralized_spans", "Control tokens that callers' texts spelled.", *whose)
         self._outcomes = counter("constrained_answers", "Answers of a demanded shape, by outcome.", "model", "outcome")
         self._tool_calls = counter("tool_calls", "Tool calls that models wrote, by verdict.", "model", "verdict")
@@ -73,6 +74,7 @@ class CallMetrics:
             self._tokenized: call.tokenized_tokens,
             self._cached: call.cached_tokens,
             self._generated: call.completion_tokens,
+            self._reasoning: call.reasoning_tokens,
             self._neutralized: call.neutralized_spans,
         }
         for counter, count in counts.items():

@@ -75,6 +75,8 @@ def _attributes(call: Call, status: int) -> Iterator[tuple[str, Any]]:
     yield "gen_ai.usage.cache_read.input_tokens", call.cached_tokens
     if operation != "embeddings":
         yield "gen_ai.usage.output_tokens", call.completion_tokens
+    if call.reasoning_tokens:
+        yield "gen_ai.usage.reasoning.output_tokens", call.reasoning_tokens
     if call.stop_reason:
         yield "gen_ai.response.finish_reasons", [call.stop_reason]
     if call.constraint_outcome:

@@ -1,10 +1,11 @@
 """Chat requests, answers and stream chunks."""
 
+from dataclasses import replace
 from typing import Any, assert_never
 
 from inferwire.v1 import chat_pb2 as pb
 from inferwire.v1 import content_pb2, messages_pb2
-from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
+from service.api.chat import ChatCompletionRequest, ChatCompletionResponse, ReasoningConfig
 from service.api.events import Complete, Event, Progress, Start
 from service.errors import UnknownField
 from service.wire.content import delta_from_proto, delta_to_proto
@@ -60,6 +61,7 @@ def chat_request_from_proto(message: pb.ChatCompletionRequest) -> ChatCompletion
             response_format=lambda: maybe(message, "response_format", response_format_from_proto),
             logprobs=lambda: maybe(message, "logprobs", log_prob_config_from_proto),
             first_token_timeout=lambda: maybe(message, "first_token_timeout", timeout_from_proto),
+            reasoning=lambda: maybe(message, "reasoning", reasoning_config_from_proto),
         ),
     )
 
@@ -75,7 +77,21 @@ def chat_request_to_proto(request: ChatCompletionRequest) -> pb.ChatCompletionRe
         response_format=response_format,
         logprobs=given(log_prob_config_to_proto, request.logprobs),
         first_token_timeout=given(timedelta_to_proto, request.first_token_timeout),
+        reasoning=given(reasoning_config_to_proto, request.reasoning),
     )
+
+
+def reasoning_config_from_proto(message: pb.ReasoningConfig) -> ReasoningConfig:
+    return build(
+        ReasoningConfig,
+        enabled=optional(message, "enabled"),
+        max_tokens=optional(message, "max_tokens"),
+        hidden=message.hidden,
+    )
+
+
+def reasoning_config_to_proto(config: ReasoningConfig) -> pb.ReasoningConfig:
+    return pb.ReasoningConfig(enabled=config.enabled, max_tokens=config.max_tokens, hidden=config.hidden)
 
 
 def chat_response_from_proto(message: pb.ChatCompletionResponse) -> ChatCompletionResponse:
@@ -89,6 +105,7 @@ def chat_response_from_proto(message: pb.ChatCompletionResponse) -> ChatCompleti
         model_id=message.model_id,
         request_id=message.request_id,
         stop_string=optional(message, "stop_string"),
+        reasoning_truncated=message.reasoning_truncated,
     )
 
 
@@ -103,6 +120,7 @@ def chat_response_to_proto(response: ChatCompletionResponse) -> pb.ChatCompletio
         model_id=response.model_id,
         request_id=response.request_id,
         stop_string=response.stop_string,
+        reasoning_truncated=response.reasoning_truncated,
     )
 
 
@@ -112,7 +130,8 @@ def chat_chunk_from_proto(message: pb.ChatCompletionResponseStreamChunk) -> Even
         case pb.RESPONSE_EVENT_TYPE_START:
             return Start(message.sequence, message.model_id, message.request_id)
         case pb.RESPONSE_EVENT_TYPE_COMPLETE:
-            return complete_from_proto(message, event.stop_reason)
+            complete = complete_from_proto(message, event.stop_reason)
+            return replace(complete, reasoning_truncated=message.reasoning_truncated)
         case pb.RESPONSE_EVENT_TYPE_PROGRESS:
             with at("event"):
                 return _progress_from_proto(message.sequence, event)
@@ -154,6 +173,7 @@ def chat_chunk_to_proto(event: Event) -> pb.ChatCompletionResponseStreamChunk:
             stop_reason = STOP_REASON.to_proto(event.stop_reason)
             return pb.ChatCompletionResponseStreamChunk(
                 event=pb.ChatCompletionResponseEvent(event_type=COMPLETE, delta=EMPTY_TEXT, stop_reason=stop_reason),
+                reasoning_truncated=event.reasoning_truncated,
                 **complete_fields(event),
             )
         case _:

@@ -11,6 +11,7 @@ from service.api.content import (
     ImageUrl,
     InterleavedContent,
     InterleavedContentItem,
+    ReasoningDelta,
     TextContentItem,
     TextDelta,
     ToolCallDelta,
@@ -79,6 +80,8 @@ def delta_from_proto(message: pb.ContentDelta) -> ContentDelta:
             return TextDelta(message.text.text)
         case "image":
             return ImageDelta(message.image.image)
+        case "reasoning":
+            return ReasoningDelta(message.reasoning.text)
         case _:
             with at("tool_call"):
                 return tool_call_delta_from_proto(message.tool_call)
@@ -90,6 +93,8 @@ def delta_to_proto(delta: ContentDelta) -> pb.ContentDelta:
             return pb.ContentDelta(text=pb.TextDelta(text=delta.text))
         case ImageDelta():
             return pb.ContentDelta(image=pb.ImageDelta(image=delta.image))
+        case ReasoningDelta():
+            return pb.ContentDelta(reasoning=pb.ReasoningDelta(text=delta.text))
         case ToolCallDelta():
             return pb.ContentDelta(tool_call=tool_call_delta_to_proto(delta))
         case _:

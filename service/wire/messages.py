@@ -101,6 +101,7 @@ def completion_message_from_proto(message: pb.CompletionMessage) -> CompletionMe
         content=required_content(message),
         stop_reason=STOP_REASON.from_proto(message.stop_reason, "stop_reason"),
         tool_calls=each(message.tool_calls, "tool_calls", tool_call_from_proto),
+        reasoning=message.reasoning,
     )
 
 
@@ -109,6 +110,7 @@ def completion_message_to_proto(message: CompletionMessage) -> pb.CompletionMess
         content=content_to_proto(message.content),
         stop_reason=STOP_REASON.to_proto(message.stop_reason),
         tool_calls=map(tool_call_to_proto, message.tool_calls),
+        reasoning=message.reasoning,
     )
 
 

@@ -74,6 +74,8 @@ def capabilities_from_proto(message: pb.ModelCapabilities) -> ModelCapabilities:
         tool_prompt_formats=PROMPT_FORMAT.known_from_proto(message.tool_prompt_formats),
         output_dimension=message.output_dimension,
         embedding_task_types=TASK_TYPE.known_from_proto(message.embedding_task_types),
+        reasoning=message.reasoning,
+        reasoning_switch=message.reasoning_switch,
     )
 
 
@@ -85,6 +87,8 @@ def capabilities_to_proto(capabilities: ModelCapabilities) -> pb.ModelCapabiliti
         tool_prompt_formats=map(PROMPT_FORMAT.to_proto, capabilities.tool_prompt_formats),
         output_dimension=capabilities.output_dimension,
         embedding_task_types=map(TASK_TYPE.to_proto, capabilities.embedding_task_types),
+        reasoning=capabilities.reasoning,
+        reasoning_switch=capabilities.reasoning_switch,
     )
 
 

@@ -24,6 +24,7 @@ def usage_from_proto(message: pb.Usage) -> Usage:
         cached_tokens=message.cached_tokens,
         completion_tokens=message.completion_tokens,
         neutralized_spans=message.neutralized_spans,
+        reasoning_tokens=message.reasoning_tokens,
     )
 
 
@@ -33,6 +34,7 @@ def usage_to_proto(usage: Usage) -> pb.Usage:
         cached_tokens=usage.cached_tokens,
         completion_tokens=usage.completion_tokens,
         neutralized_spans=usage.neutralized_spans,
+        reasoning_tokens=usage.reasoning_tokens,
     )
 
 
@@ -43,6 +45,7 @@ def usage_to_metadata(usage: Usage) -> list[tuple[str, str]]:
         ("inferwire-cached-tokens", str(usage.cached_tokens)),
         (COMPLETION_TOKENS_KEY, str(usage.completion_tokens)),
         ("inferwire-neutralized-spans", str(usage.neutralized_spans)),
+        ("inferwire-reasoning-tokens", str(usage.reasoning_tokens)),
     ]
 
 

@@ -71,6 +71,23 @@ class TestChat:
             assert part in result.stderr
         assert "control tokens read as text: 1" in result.stderr
 
+    def test_thoughts_go_beside_the_answer(self, inferwire: Inferwire, server: CannedServer) -> None:
+        result = inferwire("chat", "-m", "Where?", "--model", "thinks", "--usage")
+        assert result.stdout == f"{ANSWER}\n"
+        assert "He asks where.\n" in result.stderr
+        assert "of these 2 to think" in result.stderr
+        assert "broke the thoughts off" not in result.stderr
+        assert not server.requests[0].HasField("reasoning")  # type: ignore[attr-defined]
+
+    def test_options_of_thinking(self, inferwire: Inferwire, server: CannedServer) -> None:
+        for switch in ("--reasoning", "--no-reasoning"):
+            result = inferwire("chat", "-m", "?", "--model", "thinks", switch, "--max-reasoning-tokens", "9")
+            assert "A limit broke the thoughts off." in result.stderr
+            config: Any = server.requests[-1].reasoning  # type: ignore[attr-defined]
+            assert (config.enabled, config.max_tokens) == (switch == "--reasoning", 9)
+        inferwire("chat", "-m", "?", "--model", "thinks", "--no-reasoning")
+        assert not server.requests[-1].reasoning.HasField("max_tokens")  # type: ignore[attr-defined]
+
 
 class TestConversation:
     @pytest.fixture
@@ -103,6 +120,10 @@ class TestConversation:
             ["Be brief.", "one", ANSWER, "two"],
             ["Be brief.", "three"],
         ]
+
+    def test_thoughts_are_history_too(self, runner: asyncio.Runner, server: CannedServer) -> None:
+        self.talk(runner, server, ["one", "two"], model="thinks")
+        assert server.requests[1].messages[2].assistant.reasoning == "He asks where."  # type: ignore[attr-defined]
 
     def test_an_empty_line_ends_it(self, runner: asyncio.Runner, server: CannedServer) -> None:
         lines = ["one", "", "two"]

@@ -73,6 +73,7 @@ LIMITS: dict[str, SearchStrategy[Any]] = {
     "ImageContentItem.url": shapes.words,
     "JsonSchemaResponseFormat.json_schema": shapes.words,
     "LogProbConfig.top_k": shapes.counts,
+    "ReasoningConfig.max_tokens": shapes.counts,
     "RegexResponseFormat.pattern": shapes.words,
     "SamplingParams.LogitBiasEntry.key": shapes.token_ids,
     "SamplingParams.LogitBiasEntry.value": shapes.biases,

@@ -4,19 +4,21 @@ Numbers are ones that protobuf can hold: 32-bit floats, integers of the field's 
 (spans) and microseconds (points). What a converter changes on purpose is left out here and has a test of its own.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from service.api.chat import ChatCompletionRequest, ChatCompletionResponse
+from service.api.chat import ChatCompletionRequest, ChatCompletionResponse, ReasoningConfig
 from service.api.completion import CompletionRequest, CompletionResponse
 from service.api.content import (
     ImageBytes,
     ImageContentItem,
     ImageDelta,
     ImageUrl,
+    ReasoningDelta,
     TextContentItem,
     TextDelta,
     ToolCallDelta,
@@ -182,13 +184,14 @@ tool_call_deltas = st.builds(
     call_index=counts,
     call_id=texts,
 )
-deltas = text_deltas | st.builds(ImageDelta, image=st.binary(max_size=20)) | tool_call_deltas
+reasoning_deltas = st.builds(ReasoningDelta, text=texts)
+deltas = text_deltas | st.builds(ImageDelta, image=st.binary(max_size=20)) | tool_call_deltas | reasoning_deltas
 
 stop_reasons = st.sampled_from(StopReason)
 user_messages = st.builds(UserMessage, content=contents, context=maybe(contents))
 tool_response_messages = st.builds(ToolResponseMessage, call_id=texts, tool_name=maybe(tool_names), content=contents)
 completion_messages = st.builds(
-    CompletionMessage, content=contents, stop_reason=maybe(stop_reasons), tool_calls=some(tool_calls)
+    CompletionMessage, content=contents, stop_reason=maybe(stop_reasons), tool_calls=some(tool_calls), reasoning=texts
 )
 tool_responses = st.builds(
     ToolResponse, call_id=texts, tool_name=tool_names, content=contents, metadata=maybe(json_objects)
@@ -221,6 +224,9 @@ sampling_params = st.builds(
     frequency_penalty=maybe(penalties),
     logit_bias=st.dictionaries(token_ids, biases, max_size=3),
     min_tokens=maybe(counts),
+)
+reasoning_configs = st.builds(
+    ReasoningConfig, enabled=maybe(st.booleans()), max_tokens=maybe(counts), hidden=st.booleans()
 )
 log_prob_configs = st.builds(LogProbConfig, top_k=maybe(counts))
 # A token that a constraint forbids has the logarithm of zero.
@@ -268,7 +274,12 @@ model_loads = st.builds(
 )
 server_loads = st.builds(ServerLoad, models=some(model_loads), in_flight_calls=counts, draining=st.booleans())
 usages = st.builds(
-    Usage, prompt_tokens=counts, cached_tokens=counts, completion_tokens=counts, neutralized_spans=counts
+    Usage,
+    prompt_tokens=counts,
+    cached_tokens=counts,
+    completion_tokens=counts,
+    neutralized_spans=counts,
+    reasoning_tokens=counts,
 )
 spans_s = st.integers(0, 10**15).map(lambda nanos: nanos / 10**9)
 points_s = st.integers(0, 4 * 10**15).map(lambda micros: micros / 10**6)
@@ -296,6 +307,7 @@ chat_requests = st.builds(
     response_format=maybe(response_formats),
     logprobs=maybe(log_prob_configs),
     first_token_timeout=maybe(timeouts),
+    reasoning=maybe(reasoning_configs),
 )
 chat_responses = st.builds(
     ChatCompletionResponse,
@@ -308,6 +320,7 @@ chat_responses = st.builds(
     stop_string=maybe(texts),
     model_id=texts,
     request_id=texts,
+    reasoning_truncated=st.booleans(),
 )
 completion_requests = st.builds(
     CompletionRequest,
@@ -347,7 +360,7 @@ completes = st.builds(
 chat_events = st.one_of(
     starts,
     st.builds(Progress, sequence=sequences, delta=deltas, logprobs=logprobs, stop_reason=maybe(stop_reasons)),
-    completes,
+    st.builds(replace, completes, reasoning_truncated=st.booleans()),
 )
 # A completion makes no calls, so its deltas are text and only the end has a stop reason.
 completion_events = st.one_of(
@@ -395,6 +408,8 @@ capabilities = st.builds(
     tool_prompt_formats=some(st.sampled_from(ToolPromptFormat)),
     output_dimension=st.booleans(),
     embedding_task_types=some(st.sampled_from(EmbeddingTaskType)),
+    reasoning=st.booleans(),
+    reasoning_switch=st.booleans(),
 )
 limits = st.builds(
     ModelLimits,

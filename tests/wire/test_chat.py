@@ -30,7 +30,7 @@ def test_an_event_of_unknown_type_is_not_taken_for_progress(event_type: int) -> 
 
 def test_progress_without_delta_is_refused() -> None:
     chunk = pb.ChatCompletionResponseStreamChunk(event={"event_type": pb.RESPONSE_EVENT_TYPE_PROGRESS})
-    with pytest.raises(InvalidField, match=r"event\.delta: One of text, image, tool_call is required"):
+    with pytest.raises(InvalidField, match=r"event\.delta: One of text, image, tool_call, reasoning is required"):
         chat_chunk_from_proto(chunk)
 
 

@@ -42,6 +42,7 @@ SHAPES = {
     "preflight_report": shapes.preflight_reports,
     "preflight_request": shapes.chat_requests | shapes.completion_requests,
     "quantization": shapes.quantizations,
+    "reasoning_config": shapes.reasoning_configs,
     "response_format": shapes.response_formats,
     "sampling_params": shapes.sampling_params,
     "seconds": shapes.spans_s,

@@ -20,11 +20,13 @@ from service.wire.usage import (
 
 
 def test_usage_is_metadata_by_the_names_of_the_contract() -> None:
-    assert usage_to_metadata(Usage(prompt_tokens=12, cached_tokens=8, completion_tokens=3, neutralized_spans=1)) == [
+    usage = Usage(prompt_tokens=12, cached_tokens=8, completion_tokens=3, neutralized_spans=1, reasoning_tokens=2)
+    assert usage_to_metadata(usage) == [
         ("inferwire-prompt-tokens", "12"),
         ("inferwire-cached-tokens", "8"),
         ("inferwire-completion-tokens", "3"),
         ("inferwire-neutralized-spans", "1"),
+        ("inferwire-reasoning-tokens", "2"),
     ]
 
 

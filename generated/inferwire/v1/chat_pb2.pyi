@@ -72,6 +72,7 @@ class ChatCompletionRequest(_message.Message):
     RESPONSE_FORMAT_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
     FIRST_TOKEN_TIMEOUT_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """The identifier of a language model (ListModels). Required."""
     @_builtins.property
@@ -106,6 +107,12 @@ class ChatCompletionRequest(_message.Message):
         longer, the call ends with DEADLINE_EXCEEDED. Positive. Unset means as long as the call's deadline allows.
         """
 
+    @_builtins.property
+    def reasoning(self) -> Global___ReasoningConfig:
+        """How the model thinks before it answers. Only for models whose `capabilities.reasoning` is true (GetModel); others
+        answer INVALID_ARGUMENT. Unset means the defaults of ReasoningConfig.
+        """
+
     def __init__(
         self,
         *,
@@ -117,15 +124,18 @@ class ChatCompletionRequest(_message.Message):
         response_format: _response_format_pb2.ResponseFormat | None = ...,
         logprobs: _sampling_pb2.LogProbConfig | None = ...,
         first_token_timeout: _duration_pb2.Duration | None = ...,
+        reasoning: Global___ReasoningConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_timeout", b"_first_token_timeout", "_logprobs", b"_logprobs", "_response_format", b"_response_format", "_sampling_params", b"_sampling_params", "_tool_config", b"_tool_config", "first_token_timeout", b"first_token_timeout", "logprobs", b"logprobs", "response_format", b"response_format", "sampling_params", b"sampling_params", "tool_config", b"tool_config"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_timeout", b"_first_token_timeout", "_logprobs", b"_logprobs", "_reasoning", b"_reasoning", "_response_format", b"_response_format", "_sampling_params", b"_sampling_params", "_tool_config", b"_tool_config", "first_token_timeout", b"first_token_timeout", "logprobs", b"logprobs", "reasoning", b"reasoning", "response_format", b"response_format", "sampling_params", b"sampling_params", "tool_config", b"tool_config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_timeout", b"_first_token_timeout", "_logprobs", b"_logprobs", "_response_format", b"_response_format", "_sampling_params", b"_sampling_params", "_tool_config", b"_tool_config", "first_token_timeout", b"first_token_timeout", "logprobs", b"logprobs", "messages", b"messages", "model_id", b"model_id", "response_format", b"response_format", "sampling_params", b"sampling_params", "tool_config", b"tool_config", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_timeout", b"_first_token_timeout", "_logprobs", b"_logprobs", "_reasoning", b"_reasoning", "_response_format", b"_response_format", "_sampling_params", b"_sampling_params", "_tool_config", b"_tool_config", "first_token_timeout", b"first_token_timeout", "logprobs", b"logprobs", "messages", b"messages", "model_id", b"model_id", "reasoning", b"reasoning", "response_format", b"response_format", "sampling_params", b"sampling_params", "tool_config", b"tool_config", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__first_token_timeout: _TypeAlias = _typing.Literal["first_token_timeout"]  # noqa: Y015
     _WhichOneofArgType__first_token_timeout: _TypeAlias = _typing.Literal["_first_token_timeout", b"_first_token_timeout"]  # noqa: Y015
     _WhichOneofReturnType__logprobs: _TypeAlias = _typing.Literal["logprobs"]  # noqa: Y015
     _WhichOneofArgType__logprobs: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs"]  # noqa: Y015
+    _WhichOneofReturnType__reasoning: _TypeAlias = _typing.Literal["reasoning"]  # noqa: Y015
+    _WhichOneofArgType__reasoning: _TypeAlias = _typing.Literal["_reasoning", b"_reasoning"]  # noqa: Y015
     _WhichOneofReturnType__response_format: _TypeAlias = _typing.Literal["response_format"]  # noqa: Y015
     _WhichOneofArgType__response_format: _TypeAlias = _typing.Literal["_response_format", b"_response_format"]  # noqa: Y015
     _WhichOneofReturnType__sampling_params: _TypeAlias = _typing.Literal["sampling_params"]  # noqa: Y015
@@ -137,6 +147,8 @@ class ChatCompletionRequest(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__logprobs) -> _WhichOneofReturnType__logprobs | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning) -> _WhichOneofReturnType__reasoning | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__response_format) -> _WhichOneofReturnType__response_format | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sampling_params) -> _WhichOneofReturnType__sampling_params | None: ...
@@ -144,6 +156,53 @@ class ChatCompletionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tool_config) -> _WhichOneofReturnType__tool_config | None: ...
 
 Global___ChatCompletionRequest: _TypeAlias = ChatCompletionRequest  # noqa: Y015
+
+@_typing.final
+class ReasoningConfig(_message.Message):
+    """ReasoningConfig says how a model thinks before it answers.
+
+    Thoughts are generated first, with the request's sampling strategy, seed, penalties and `logit_bias`. The response
+    format, the tool choice, `stop`, `stop_token_ids`, `min_tokens` and `logprobs` are about the answer alone, for which
+    the penalties and the seed begin anew. `max_tokens` bounds both together.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Turns thinking on or off, where the model's chat template has a switch for it (`capabilities.reasoning_switch`);
+    INVALID_ARGUMENT where it has none. Unset means as the template has it.
+    """
+    max_tokens: _builtins.int
+    """The most tokens to think. Then the thoughts are broken off, and the answer begins; `reasoning_truncated` says so.
+    Below `sampling_params.max_tokens`, which has to leave something for the answer; negative is INVALID_ARGUMENT. Unset
+    or 0 means no limit of its own: a model that thinks until `max_tokens` is used up gives no answer at all.
+    """
+    hidden: _builtins.bool
+    """Whether to keep the thoughts from the answer: they are generated and counted, but not sent."""
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool | None = ...,
+        max_tokens: _builtins.int | None = ...,
+        hidden: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_max_tokens", b"_max_tokens", "enabled", b"enabled", "max_tokens", b"max_tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_max_tokens", b"_max_tokens", "enabled", b"enabled", "hidden", b"hidden", "max_tokens", b"max_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
+    _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tokens) -> _WhichOneofReturnType__max_tokens | None: ...
+
+Global___ReasoningConfig: _TypeAlias = ReasoningConfig  # noqa: Y015
 
 @_typing.final
 class ChatCompletionResponse(_message.Message):
@@ -160,6 +219,7 @@ class ChatCompletionResponse(_message.Message):
     MODEL_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     STOP_STRING_FIELD_NUMBER: _builtins.int
+    REASONING_TRUNCATED_FIELD_NUMBER: _builtins.int
     constraint_outcome: _response_format_pb2.ConstraintOutcome.ValueType
     """Whether the answer has the shape of `response_format`."""
     model_id: _builtins.str
@@ -168,13 +228,19 @@ class ChatCompletionResponse(_message.Message):
     """The id of this call: the metadata `x-request-id` when the caller sent one, else made by the server. Also in logs."""
     stop_string: _builtins.str
     """The string of `sampling_params.stop` that ended the answer. Unset when none did."""
+    reasoning_truncated: _builtins.bool
+    """Whether a limit broke the model's thoughts off: `reasoning.max_tokens`, after which the answer began, or
+    `sampling_params.max_tokens` or the context, in which case there is no answer.
+    """
     @_builtins.property
     def completion_message(self) -> _messages_pb2.CompletionMessage:
         """The model's message."""
 
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_sampling_pb2.TokenLogProbs]:
-        """One entry per generated token that has a part in the text, in order; the stop token has none. Empty unless asked for."""
+        """One entry per generated token that has a part in the text, in order; the stop token has none, nor have thoughts. Empty
+        unless asked for.
+        """
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[_usage_pb2.MetricEvent]:
@@ -200,10 +266,11 @@ class ChatCompletionResponse(_message.Message):
         model_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
         stop_string: _builtins.str | None = ...,
+        reasoning_truncated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "completion_message", b"completion_message", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "completion_message", b"completion_message", "constraint_outcome", b"constraint_outcome", "logprobs", b"logprobs", "metrics", b"metrics", "model_id", b"model_id", "request_id", b"request_id", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "completion_message", b"completion_message", "constraint_outcome", b"constraint_outcome", "logprobs", b"logprobs", "metrics", b"metrics", "model_id", b"model_id", "reasoning_truncated", b"reasoning_truncated", "request_id", b"request_id", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__stop_string: _TypeAlias = _typing.Literal["stop_string"]  # noqa: Y015
     _WhichOneofArgType__stop_string: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string"]  # noqa: Y015
@@ -269,6 +336,7 @@ class ChatCompletionResponseStreamChunk(_message.Message):
     MODEL_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     STOP_STRING_FIELD_NUMBER: _builtins.int
+    REASONING_TRUNCATED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The chunk's number in the stream: 0 for START, then one more each."""
     constraint_outcome: _response_format_pb2.ConstraintOutcome.ValueType
@@ -279,6 +347,8 @@ class ChatCompletionResponseStreamChunk(_message.Message):
     """The id of this call, as in ChatCompletionResponse. Set on START."""
     stop_string: _builtins.str
     """The string of `sampling_params.stop` that ended the answer. Set on COMPLETE, when one did."""
+    reasoning_truncated: _builtins.bool
+    """As in ChatCompletionResponse. Set on COMPLETE."""
     @_builtins.property
     def event(self) -> Global___ChatCompletionResponseEvent:
         """The event. Always set."""
@@ -307,10 +377,11 @@ class ChatCompletionResponseStreamChunk(_message.Message):
         model_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
         stop_string: _builtins.str | None = ...,
+        reasoning_truncated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "_timings", b"_timings", "_usage", b"_usage", "event", b"event", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "_timings", b"_timings", "_usage", b"_usage", "constraint_outcome", b"constraint_outcome", "event", b"event", "metrics", b"metrics", "model_id", b"model_id", "request_id", b"request_id", "sequence", b"sequence", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string", "_timings", b"_timings", "_usage", b"_usage", "constraint_outcome", b"constraint_outcome", "event", b"event", "metrics", b"metrics", "model_id", b"model_id", "reasoning_truncated", b"reasoning_truncated", "request_id", b"request_id", "sequence", b"sequence", "stop_string", b"stop_string", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__stop_string: _TypeAlias = _typing.Literal["stop_string"]  # noqa: Y015
     _WhichOneofArgType__stop_string: _TypeAlias = _typing.Literal["_stop_string", b"_stop_string"]  # noqa: Y015

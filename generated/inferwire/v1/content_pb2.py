@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from inferwire.v1 import tools_pb2 as inferwire_dot_v1_dot_tools__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainferwire/v1/content.proto\x12\x0cinferwire.v1\x1a\x18inferwire/v1/tools.proto\"f\n\x12InterleavedContent\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x35\n\x05items\x18\x02 \x01(\x0b\x32$.inferwire.v1.InterleavedContentListH\x00\x42\t\n\x07\x63ontent\"M\n\x16InterleavedContentList\x12\x33\n\x05items\x18\x01 \x03(\x0b\x32$.inferwire.v1.InterleavedContentItem\"a\n\x16InterleavedContentItem\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12/\n\x05image\x18\x02 \x01(\x0b\x32\x1e.inferwire.v1.ImageContentItemH\x00\x42\x06\n\x04item\"U\n\x10ImageContentItem\x12\r\n\x03url\x18\x01 \x01(\tH\x00\x12(\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x18.inferwire.v1.ImageBytesH\x00\x42\x08\n\x06source\"-\n\nImageBytes\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tmime_type\x18\x02 \x01(\t\"\x9d\x01\n\x0c\x43ontentDelta\x12\'\n\x04text\x18\x01 \x01(\x0b\x32\x17.inferwire.v1.TextDeltaH\x00\x12)\n\x05image\x18\x02 \x01(\x0b\x32\x18.inferwire.v1.ImageDeltaH\x00\x12\x30\n\ttool_call\x18\x03 \x01(\x0b\x32\x1b.inferwire.v1.ToolCallDeltaH\x00\x42\x07\n\x05\x64\x65lta\"\x19\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x1b\n\nImageDelta\x12\r\n\x05image\x18\x01 \x01(\x0c\"\xb6\x01\n\rToolCallDelta\x12\x12\n\x08\x66ragment\x18\x01 \x01(\tH\x00\x12&\n\x04\x63\x61ll\x18\x02 \x01(\x0b\x32\x16.inferwire.v1.ToolCallH\x00\x12\x37\n\x0cparse_status\x18\x03 \x01(\x0e\x32!.inferwire.v1.ToolCallParseStatus\x12\x12\n\ncall_index\x18\x04 \x01(\x05\x12\x0f\n\x07\x63\x61ll_id\x18\x05 \x01(\tB\x0b\n\ttool_call*\xd2\x01\n\x13ToolCallParseStatus\x12&\n\"TOOL_CALL_PARSE_STATUS_UNSPECIFIED\x10\x00\x12\"\n\x1eTOOL_CALL_PARSE_STATUS_STARTED\x10\x01\x12&\n\"TOOL_CALL_PARSE_STATUS_IN_PROGRESS\x10\x02\x12!\n\x1dTOOL_CALL_PARSE_STATUS_FAILED\x10\x03\x12$\n TOOL_CALL_PARSE_STATUS_SUCCEEDED\x10\x04\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainferwire/v1/content.proto\x12\x0cinferwire.v1\x1a\x18inferwire/v1/tools.proto\"f\n\x12InterleavedContent\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x35\n\x05items\x18\x02 \x01(\x0b\x32$.inferwire.v1.InterleavedContentListH\x00\x42\t\n\x07\x63ontent\"M\n\x16InterleavedContentList\x12\x33\n\x05items\x18\x01 \x03(\x0b\x32$.inferwire.v1.InterleavedContentItem\"a\n\x16InterleavedContentItem\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12/\n\x05image\x18\x02 \x01(\x0b\x32\x1e.inferwire.v1.ImageContentItemH\x00\x42\x06\n\x04item\"U\n\x10ImageContentItem\x12\r\n\x03url\x18\x01 \x01(\tH\x00\x12(\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x18.inferwire.v1.ImageBytesH\x00\x42\x08\n\x06source\"-\n\nImageBytes\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tmime_type\x18\x02 \x01(\t\"\xd0\x01\n\x0c\x43ontentDelta\x12\'\n\x04text\x18\x01 \x01(\x0b\x32\x17.inferwire.v1.TextDeltaH\x00\x12)\n\x05image\x18\x02 \x01(\x0b\x32\x18.inferwire.v1.ImageDeltaH\x00\x12\x30\n\ttool_call\x18\x03 \x01(\x0b\x32\x1b.inferwire.v1.ToolCallDeltaH\x00\x12\x31\n\treasoning\x18\x04 \x01(\x0b\x32\x1c.inferwire.v1.ReasoningDeltaH\x00\x42\x07\n\x05\x64\x65lta\"\x19\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x1e\n\x0eReasoningDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x1b\n\nImageDelta\x12\r\n\x05image\x18\x01 \x01(\x0c\"\xb6\x01\n\rToolCallDelta\x12\x12\n\x08\x66ragment\x18\x01 \x01(\tH\x00\x12&\n\x04\x63\x61ll\x18\x02 \x01(\x0b\x32\x16.inferwire.v1.ToolCallH\x00\x12\x37\n\x0cparse_status\x18\x03 \x01(\x0e\x32!.inferwire.v1.ToolCallParseStatus\x12\x12\n\ncall_index\x18\x04 \x01(\x05\x12\x0f\n\x07\x63\x61ll_id\x18\x05 \x01(\tB\x0b\n\ttool_call*\xd2\x01\n\x13ToolCallParseStatus\x12&\n\"TOOL_CALL_PARSE_STATUS_UNSPECIFIED\x10\x00\x12\"\n\x1eTOOL_CALL_PARSE_STATUS_STARTED\x10\x01\x12&\n\"TOOL_CALL_PARSE_STATUS_IN_PROGRESS\x10\x02\x12!\n\x1dTOOL_CALL_PARSE_STATUS_FAILED\x10\x03\x12$\n TOOL_CALL_PARSE_STATUS_SUCCEEDED\x10\x04\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferwire.v1.content_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\030inferwire/v1;inferwirev1'
-  _globals['_TOOLCALLPARSESTATUS']._serialized_start=888
-  _globals['_TOOLCALLPARSESTATUS']._serialized_end=1098
+  _globals['_TOOLCALLPARSESTATUS']._serialized_start=971
+  _globals['_TOOLCALLPARSESTATUS']._serialized_end=1181
   _globals['_INTERLEAVEDCONTENT']._serialized_start=70
   _globals['_INTERLEAVEDCONTENT']._serialized_end=172
   _globals['_INTERLEAVEDCONTENTLIST']._serialized_start=174
@@ -46,11 +46,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMAGEBYTES']._serialized_start=439
   _globals['_IMAGEBYTES']._serialized_end=484
   _globals['_CONTENTDELTA']._serialized_start=487
-  _globals['_CONTENTDELTA']._serialized_end=644
-  _globals['_TEXTDELTA']._serialized_start=646
-  _globals['_TEXTDELTA']._serialized_end=671
-  _globals['_IMAGEDELTA']._serialized_start=673
-  _globals['_IMAGEDELTA']._serialized_end=700
-  _globals['_TOOLCALLDELTA']._serialized_start=703
-  _globals['_TOOLCALLDELTA']._serialized_end=885
+  _globals['_CONTENTDELTA']._serialized_end=695
+  _globals['_TEXTDELTA']._serialized_start=697
+  _globals['_TEXTDELTA']._serialized_end=722
+  _globals['_REASONINGDELTA']._serialized_start=724
+  _globals['_REASONINGDELTA']._serialized_end=754
+  _globals['_IMAGEDELTA']._serialized_start=756
+  _globals['_IMAGEDELTA']._serialized_end=783
+  _globals['_TOOLCALLDELTA']._serialized_start=786
+  _globals['_TOOLCALLDELTA']._serialized_end=968
 # @@protoc_insertion_point(module_scope)

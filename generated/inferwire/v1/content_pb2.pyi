@@ -208,8 +208,8 @@ Global___ImageBytes: _TypeAlias = ImageBytes  # noqa: Y015
 class ContentDelta(_message.Message):
     """ContentDelta is what was generated since the previous event of a stream.
 
-    The text deltas of a stream, joined, are the content of the unary answer; so are the succeeded and failed tool
-    calls, in order, its tool calls.
+    The text deltas of a stream, joined, are the content of the unary answer, and the reasoning deltas its reasoning; the
+    succeeded and failed tool calls, in order, are its tool calls.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -217,6 +217,7 @@ class ContentDelta(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
     TOOL_CALL_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def text(self) -> Global___TextDelta:
         """Generated text."""
@@ -229,18 +230,23 @@ class ContentDelta(_message.Message):
     def tool_call(self) -> Global___ToolCallDelta:
         """Progress of a tool call."""
 
+    @_builtins.property
+    def reasoning(self) -> Global___ReasoningDelta:
+        """What the model thinks before it answers; all of it comes before the first delta of another kind."""
+
     def __init__(
         self,
         *,
         text: Global___TextDelta | None = ...,
         image: Global___ImageDelta | None = ...,
         tool_call: Global___ToolCallDelta | None = ...,
+        reasoning: Global___ReasoningDelta | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "image", b"image", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "image", b"image", "reasoning", b"reasoning", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "image", b"image", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "image", b"image", "reasoning", b"reasoning", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_delta: _TypeAlias = _typing.Literal["text", "image", "tool_call"]  # noqa: Y015
+    _WhichOneofReturnType_delta: _TypeAlias = _typing.Literal["text", "image", "tool_call", "reasoning"]  # noqa: Y015
     _WhichOneofArgType_delta: _TypeAlias = _typing.Literal["delta", b"delta"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_delta) -> _WhichOneofReturnType_delta | None: ...
 
@@ -267,6 +273,30 @@ class TextDelta(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TextDelta: _TypeAlias = TextDelta  # noqa: Y015
+
+@_typing.final
+class ReasoningDelta(_message.Message):
+    """ReasoningDelta is newly generated text of what the model thinks before it answers: for a person who is curious, and for
+    history. Never a part of the answer: no response format, no stop string and no tool call applies to it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """One or more tokens as text; always whole characters, never half of one. Without the marks around the thoughts."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReasoningDelta: _TypeAlias = ReasoningDelta  # noqa: Y015
 
 @_typing.final
 class ImageDelta(_message.Message):

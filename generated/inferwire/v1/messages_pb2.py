@@ -27,7 +27,7 @@ from inferwire.v1 import content_pb2 as inferwire_dot_v1_dot_content__pb2
 from inferwire.v1 import tools_pb2 as inferwire_dot_v1_dot_tools__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binferwire/v1/messages.proto\x12\x0cinferwire.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1ainferwire/v1/content.proto\x1a\x18inferwire/v1/tools.proto\"\x8c\x02\n\x07Message\x12)\n\x04user\x18\x01 \x01(\x0b\x32\x19.inferwire.v1.UserMessageH\x00\x12-\n\x06system\x18\x02 \x01(\x0b\x32\x1b.inferwire.v1.SystemMessageH\x00\x12\x31\n\x04tool\x18\x03 \x01(\x0b\x32!.inferwire.v1.ToolResponseMessageH\x00\x12\x34\n\tassistant\x18\x04 \x01(\x0b\x32\x1f.inferwire.v1.CompletionMessageH\x00\x12\x33\n\rtool_response\x18\x05 \x01(\x0b\x32\x1a.inferwire.v1.ToolResponseH\x00\x42\t\n\x07message\"\x84\x01\n\x0bUserMessage\x12\x31\n\x07\x63ontent\x18\x01 \x01(\x0b\x32 .inferwire.v1.InterleavedContent\x12\x36\n\x07\x63ontext\x18\x02 \x01(\x0b\x32 .inferwire.v1.InterleavedContentH\x00\x88\x01\x01\x42\n\n\x08_context\"B\n\rSystemMessage\x12\x31\n\x07\x63ontent\x18\x01 \x01(\x0b\x32 .inferwire.v1.InterleavedContent\"\x97\x01\n\x13ToolResponseMessage\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12.\n\ttool_name\x18\x02 \x01(\x0b\x32\x16.inferwire.v1.ToolNameH\x00\x88\x01\x01\x12\x31\n\x07\x63ontent\x18\x03 \x01(\x0b\x32 .inferwire.v1.InterleavedContentB\x0c\n\n_tool_name\"\xa1\x01\n\x11\x43ompletionMessage\x12\x31\n\x07\x63ontent\x18\x01 \x01(\x0b\x32 .inferwire.v1.InterleavedContent\x12-\n\x0bstop_reason\x18\x02 \x01(\x0e\x32\x18.inferwire.v1.StopReason\x12*\n\ntool_calls\x18\x03 \x03(\x0b\x32\x16.inferwire.v1.ToolCall\"\xba\x01\n\x0cToolResponse\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12)\n\ttool_name\x18\x02 \x01(\x0b\x32\x16.inferwire.v1.ToolName\x12\x31\n\x07\x63ontent\x18\x03 \x01(\x0b\x32 .inferwire.v1.InterleavedContent\x12.\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x88\x01\x01\x42\x0b\n\t_metadata*\x85\x01\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17STOP_REASON_END_OF_TURN\x10\x01\x12\x1e\n\x1aSTOP_REASON_END_OF_MESSAGE\x10\x02\x12\x1d\n\x19STOP_REASON_OUT_OF_TOKENS\x10\x03\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binferwire/v1/messages.proto\x12\x0cinferwire.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1ainferwire/v1/content.proto\x1a\x18inferwire/v1/tools.proto\"\x8c\x02\n\x07Message\x12)\n\x04user\x18\x01 \x01(\x0b\x32\x19.inferwire.v1.UserMessageH\x00\x12-\n\x06system\x18\x02 \x01(\x0b\x32\x1b.inferwire.v1.SystemMessageH\x00\x12\x31\n\x04tool\x18\x03 \x01(\x0b\x32!.inferwire.v1.ToolResponseMessageH\x00\x12\x34\n\tassistant\x18\x04 \x01(\x0b\x32\x1f.inferwire.v1.CompletionMessageH\x00\x12\x33\n\rtool_response\x18\x05 \x01(\x0b\x32\x1a.inferwire.v1.ToolResponseH\x00\x42\t\n\x07message\"\x84\x01\n\x0bUserMessage\x12\x31\n\x07\x63ontent\x18\x01 \x01(\x0b\x32 .inferwire.v1.InterleavedContent\x12\x36\n\x07\x63ontext\x18\x02 \x01(\x0b\x32 .inferwire.v1.InterleavedContentH\x00\x88\x01\x01\x42\n\n\x08_context\"B\n\rSystemMessage\x12\x31\n\x07\x63ontent\x18\x01 \x01(\x0b\x32 .inferwire.v1.InterleavedContent\"\x97\x01\n\x13ToolResponseMessage\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12.\n\ttool_name\x18\x02 \x01(\x0b\x32\x16.inferwire.v1.ToolNameH\x00\x88\x01\x01\x12\x31\n\x07\x63ontent\x18\x03 \x01(\x0b\x32 .inferwire.v1.InterleavedContentB\x0c\n\n_tool_name\"\xb4\x01\n\x11\x43ompletionMessage\x12\x31\n\x07\x63ontent\x18\x01 \x01(\x0b\x32 .inferwire.v1.InterleavedContent\x12-\n\x0bstop_reason\x18\x02 \x01(\x0e\x32\x18.inferwire.v1.StopReason\x12*\n\ntool_calls\x18\x03 \x03(\x0b\x32\x16.inferwire.v1.ToolCall\x12\x11\n\treasoning\x18\x04 \x01(\t\"\xba\x01\n\x0cToolResponse\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12)\n\ttool_name\x18\x02 \x01(\x0b\x32\x16.inferwire.v1.ToolName\x12\x31\n\x07\x63ontent\x18\x03 \x01(\x0b\x32 .inferwire.v1.InterleavedContent\x12.\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x88\x01\x01\x42\x0b\n\t_metadata*\x85\x01\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17STOP_REASON_END_OF_TURN\x10\x01\x12\x1e\n\x1aSTOP_REASON_END_OF_MESSAGE\x10\x02\x12\x1d\n\x19STOP_REASON_OUT_OF_TOKENS\x10\x03\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferwire.v1.messages_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\030inferwire/v1;inferwirev1'
-  _globals['_STOPREASON']._serialized_start=1111
-  _globals['_STOPREASON']._serialized_end=1244
+  _globals['_STOPREASON']._serialized_start=1130
+  _globals['_STOPREASON']._serialized_end=1263
   _globals['_MESSAGE']._serialized_start=130
   _globals['_MESSAGE']._serialized_end=398
   _globals['_USERMESSAGE']._serialized_start=401
@@ -46,7 +46,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOLRESPONSEMESSAGE']._serialized_start=604
   _globals['_TOOLRESPONSEMESSAGE']._serialized_end=755
   _globals['_COMPLETIONMESSAGE']._serialized_start=758
-  _globals['_COMPLETIONMESSAGE']._serialized_end=919
-  _globals['_TOOLRESPONSE']._serialized_start=922
-  _globals['_TOOLRESPONSE']._serialized_end=1108
+  _globals['_COMPLETIONMESSAGE']._serialized_end=938
+  _globals['_TOOLRESPONSE']._serialized_start=941
+  _globals['_TOOLRESPONSE']._serialized_end=1127
 # @@protoc_insertion_point(module_scope)

@@ -207,9 +207,15 @@ class CompletionMessage(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     STOP_REASON_FIELD_NUMBER: _builtins.int
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
     stop_reason: Global___StopReason.ValueType
     """Why the message ended. Always set in answers. In history UNSPECIFIED means END_OF_MESSAGE with tool calls, else
     END_OF_TURN.
+    """
+    reasoning: _builtins.str
+    """What the model thought before it answered. In answers empty where it didn't think, or was asked to hide it
+    (ReasoningConfig). In history it is given to the chat template of a model that takes it; which of it the model then
+    reads is for that template to say, often only what belongs to the turn that is under way. Other models never see it.
     """
     @_builtins.property
     def content(self) -> _content_pb2.InterleavedContent:
@@ -227,10 +233,11 @@ class CompletionMessage(_message.Message):
         content: _content_pb2.InterleavedContent | None = ...,
         stop_reason: Global___StopReason.ValueType = ...,
         tool_calls: _abc.Iterable[_tools_pb2.ToolCall] | None = ...,
+        reasoning: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "stop_reason", b"stop_reason", "tool_calls", b"tool_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "reasoning", b"reasoning", "stop_reason", b"stop_reason", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

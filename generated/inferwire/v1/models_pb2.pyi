@@ -198,12 +198,18 @@ class ModelCapabilities(_message.Message):
     TOOL_PROMPT_FORMATS_FIELD_NUMBER: _builtins.int
     OUTPUT_DIMENSION_FIELD_NUMBER: _builtins.int
     EMBEDDING_TASK_TYPES_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
+    REASONING_SWITCH_FIELD_NUMBER: _builtins.int
     images: _builtins.bool
     """Whether it reads images: in user and tool messages, and in completions. How many and how large: ModelLimits."""
     chat: _builtins.bool
     """Whether ChatCompletion works: the model has a chat template."""
     output_dimension: _builtins.bool
     """Whether EmbeddingsRequest.output_dimension is honoured (Matryoshka models)."""
+    reasoning: _builtins.bool
+    """Whether it thinks before it answers, and ChatCompletion tells its thoughts apart (ReasoningConfig)."""
+    reasoning_switch: _builtins.bool
+    """Whether ReasoningConfig.enabled turns its thinking on and off."""
     @_builtins.property
     def response_formats(self) -> _containers.RepeatedScalarFieldContainer[_response_format_pb2.ResponseFormatType.ValueType]:
         """The shapes that its answers can be constrained to."""
@@ -225,10 +231,12 @@ class ModelCapabilities(_message.Message):
         tool_prompt_formats: _abc.Iterable[_tools_pb2.ToolPromptFormat.ValueType] | None = ...,
         output_dimension: _builtins.bool = ...,
         embedding_task_types: _abc.Iterable[_embeddings_pb2.EmbeddingTaskType.ValueType] | None = ...,
+        reasoning: _builtins.bool = ...,
+        reasoning_switch: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "embedding_task_types", b"embedding_task_types", "images", b"images", "output_dimension", b"output_dimension", "response_formats", b"response_formats", "tool_prompt_formats", b"tool_prompt_formats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "embedding_task_types", b"embedding_task_types", "images", b"images", "output_dimension", b"output_dimension", "reasoning", b"reasoning", "reasoning_switch", b"reasoning_switch", "response_formats", b"response_formats", "tool_prompt_formats", b"tool_prompt_formats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,8 +24,9 @@ class Usage(_message.Message):
     """Usage counts tokens, by the engine's own counts and tokenizer.
 
     It is also sent in the trailing metadata of every generating call, however the call ends: `inferwire-prompt-tokens`,
-    `inferwire-cached-tokens`, `inferwire-completion-tokens` and `inferwire-neutralized-spans`, as decimal text. So is that
-    of Tokenize and Detokenize, which tells as `prompt_tokens` the tokens that were made or read.
+    `inferwire-cached-tokens`, `inferwire-completion-tokens`, `inferwire-neutralized-spans` and
+    `inferwire-reasoning-tokens`, as decimal text. So is that of Tokenize and Detokenize, which tells as `prompt_tokens` the
+    tokens that were made or read.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -34,15 +35,20 @@ class Usage(_message.Message):
     CACHED_TOKENS_FIELD_NUMBER: _builtins.int
     COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
     NEUTRALIZED_SPANS_FIELD_NUMBER: _builtins.int
+    REASONING_TOKENS_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
     """Tokens of the prompt, with the chat template's own."""
     cached_tokens: _builtins.int
     """Of these, tokens that the engine took from its prefix cache: those of earlier prompts of the same identity."""
     completion_tokens: _builtins.int
-    """Tokens generated, with those of stop tokens and of tool calls."""
+    """Tokens generated, with those of stop tokens, of tool calls and of thoughts."""
     neutralized_spans: _builtins.int
     """Places in the request's texts, names and schemas that spell a control token of the model, alone or together with what
     stands beside them. The model read them as plain text. 0 for ordinary text, so that anything else is worth a look.
+    """
+    reasoning_tokens: _builtins.int
+    """Of `completion_tokens`, those of what the model thought before it answered, hidden or not, with the marks around it
+    that the model wrote itself. 0 for a model that doesn't reason.
     """
     def __init__(
         self,
@@ -51,10 +57,11 @@ class Usage(_message.Message):
         cached_tokens: _builtins.int = ...,
         completion_tokens: _builtins.int = ...,
         neutralized_spans: _builtins.int = ...,
+        reasoning_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "completion_tokens", b"completion_tokens", "neutralized_spans", b"neutralized_spans", "prompt_tokens", b"prompt_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "completion_tokens", b"completion_tokens", "neutralized_spans", b"neutralized_spans", "prompt_tokens", b"prompt_tokens", "reasoning_tokens", b"reasoning_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

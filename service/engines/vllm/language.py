@@ -22,11 +22,12 @@ from service.engines.vllm.images import VllmImageReader, engine_input
 from service.engines.vllm.output_stream import OutputStream
 from service.engines.vllm.pace import Pace
 from service.engines.vllm.parameters import sampling_params
+from service.engines.vllm.reasoning_parsers import marks_of
 from service.errors import AbortedByServer, EngineFailed, InferwireError, InternalError
 from service.images.decoding import Picture
 from service.prompts.renderer import PromptStyle, Renderer
 from service.prompts.tokenizer import Prompt, Tokenizer
-from service.settings import LimitSettings, ModelSettings
+from service.settings import NO_REASONING, LimitSettings, ModelSettings
 from service.telemetry.traces import trace_headers
 
 PROVIDER_ID = "vllm"
@@ -80,11 +81,13 @@ class VllmLanguageEngine:
     async def _start(self) -> None:
         self.model = self.model.model_copy(update={"state": ModelState.LOADING})
         tokenizer = await asyncio.to_thread(Tokenizer.load, self._settings.path)
+        # Before the model is loaded: it may have to be refused.
+        style = _prompt_style(self._settings, tokenizer)
         await self.core.start()
         self._images = VllmImageReader(self.core.engine)
         if self._images.most_images and not tokenizer.pretrained.chat_template:
             tokenizer.pretrained.chat_template = self._images.chat_template
-        self.renderer = Renderer(tokenizer, _prompt_style(self._settings), self._images.placeholder)
+        self.renderer = Renderer(tokenizer, style, self._images.placeholder)
         config = self.core.engine.model_config
         self.bounds = ModelBounds(
             # Read after the start: the engine may have made it fit its memory.
@@ -161,6 +164,7 @@ class VllmLanguageEngine:
             queued_s=max(0.0, stats.scheduled_ts - stats.queued_ts) if stats else 0.0,
             first_token_s=stats.first_token_latency if stats else 0.0,
             finish=_finish(request, completion) if output.finished else None,
+            token_ids=completion.token_ids,
         )
 
     def _logprobs(self, request: GenerationRequest, completion: Any) -> Iterator[TokenLogProbs]:
@@ -172,6 +176,7 @@ class VllmLanguageEngine:
 
     def _loaded(self) -> Model:
         """The model's description, with what is known once it is loaded."""
+        reasoning = self.renderer.reasoning
         facts = {
             "state": ModelState.READY,
             "metadata": {"context_length": self.bounds.context_length},
@@ -180,6 +185,8 @@ class VllmLanguageEngine:
                 chat=self.renderer.can_chat,
                 response_formats=tuple(ResponseFormatType),
                 tool_prompt_formats=tuple(ToolPromptFormat) if self.renderer.can_chat else (),
+                reasoning=reasoning is not None,
+                reasoning_switch=reasoning is not None and reasoning.switch is not None,
             ),
             "limits": language_limits(
                 self._limits, self.bounds.context_length, self.bounds.max_logprobs, images=self._images.most_images
@@ -188,12 +195,15 @@ class VllmLanguageEngine:
         return self.model.model_copy(update=facts)
 
 
-def _prompt_style(settings: ModelSettings) -> PromptStyle:
+def _prompt_style(settings: ModelSettings, tokenizer: Tokenizer) -> PromptStyle:
+    parser = settings.reasoning_parser
     return PromptStyle(
         model_name=settings.path,
         tool_prompt_format=settings.tool_prompt_format,
         date=settings.prompt_date,
         knowledge_cutoff=settings.knowledge_cutoff,
+        reasons=parser != NO_REASONING,
+        reasoning_marks=marks_of(parser, tokenizer) if parser and parser != NO_REASONING else None,
     )
 
 

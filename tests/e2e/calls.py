@@ -1,5 +1,7 @@
 """Calls that last, and what goes on around them."""
 
+import asyncio
+import time
 from typing import Any, cast
 
 import grpc
@@ -13,7 +15,7 @@ from service.api.embeddings import EmbeddingsRequest
 from service.api.messages import UserMessage
 from service.api.sampling import SamplingParams
 from service.wire.completion import completion_request_to_proto
-from tests.serving import EMBEDDER, LLM
+from tests.serving import EMBEDDER, LLM, LOAD_S
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -57,3 +59,13 @@ async def health_of(target: str, service: str = "") -> int:
         request = health_pb2.HealthCheckRequest(service=service)
         answer = await health_pb2_grpc.HealthStub(channel).Check(request, wait_for_ready=True, timeout=30)
         return int(answer.status)
+
+
+async def settled(target: str, status: int, timeout_s: float = LOAD_S) -> bool:
+    """Whether health comes to be so in time."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if await health_of(target) == status:
+            return True
+        await asyncio.sleep(0.1)
+    return False

@@ -12,8 +12,8 @@ import pytest
 
 from service.client import Client
 from service.errors import EngineFailed
-from tests.e2e.calls import NOT_SERVING, SERVING, asked_once, chat, completion, health_of
-from tests.serving import LOAD_S, ServerProcess, alive, bundled_models, server_process, settings_file, wait_until
+from tests.e2e.calls import NOT_SERVING, SERVING, asked_once, chat, completion, settled
+from tests.serving import ServerProcess, alive, bundled_models, server_process, settings_file, wait_until
 
 pytestmark = pytest.mark.real_model
 
@@ -57,15 +57,6 @@ async def begun_streams(client: Client) -> list["asyncio.Task[Exception]"]:
     return tasks
 
 
-async def settled(server: ServerProcess, status: int) -> bool:
-    end = time.monotonic() + (LOAD_S if status == SERVING else TOLD_S)
-    while time.monotonic() < end:
-        if await health_of(server.target) == status:
-            return True
-        await asyncio.sleep(0.1)
-    return False
-
-
 @pytest.mark.parametrize(("number", "silence_s"), [(signal.SIGKILL, 0.0), (signal.SIGSTOP, STALL_S)], ids=str)
 async def test_every_stream_is_told_and_the_engine_comes_back(
     server: ServerProcess, number: signal.Signals, silence_s: float
@@ -79,10 +70,10 @@ async def test_every_stream_is_told_and_the_engine_comes_back(
         print(f"all streams were told after {time.monotonic() - begun_s:.2f} s")
         assert {type(failure) for failure in failures} == {EngineFailed}, failures
         assert all(failure.retry_after_s for failure in failures)  # type: ignore[attr-defined]
-        assert await settled(server, NOT_SERVING)
+        assert await settled(server.target, NOT_SERVING, TOLD_S)
         print(f"health said so after {time.monotonic() - begun_s:.2f} s")
         assert await asked_once(server.target) is grpc.StatusCode.UNAVAILABLE
-        assert await settled(server, SERVING)
+        assert await settled(server.target, SERVING)
         print(f"it was back after {time.monotonic() - begun_s:.2f} s")
         assert (await client.complete(completion())).usage.completion_tokens == 8
     assert await asyncio.to_thread(wait_until, lambda: not alive([engine]), TOLD_S)

@@ -1,8 +1,11 @@
-"""vLLM's worker for CPUs, mended in one place (vLLM 0.32).
+"""vLLM's worker for CPUs, mended in two places (vLLM 0.32).
 
 A prompt that is computed in pieces draws a random number with each of them, which nobody uses. vLLM takes it back by
 moving the generator of a request with a seed, in a way that only GPUs know: on a CPU the engine dies of it, and with
 it every call. Whoever sends a seed with a long prompt, or beside other long prompts, could end the server.
+
+A later stage of a pipeline takes what the one before has computed into tensors that vLLM makes as it tries the model
+out, which on a CPU it leaves out where nothing is compiled: the first request would end the engine.
 """
 
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
@@ -10,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy
+from vllm.distributed.parallel_state import get_pp_group
 from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 from vllm.v1.worker.cpu_worker import CPUWorker
 
@@ -20,6 +24,14 @@ class CpuWorker(CPUWorker):  # type: ignore[misc]
         runner = self.model_runner
         if isinstance(runner, CPUModelRunner):
             runner._bookkeeping_sync = _mended(runner, runner._bookkeeping_sync)
+
+    def load_model(self, **kwargs: Any) -> None:
+        super().load_model(**kwargs)
+        runner = self.model_runner
+        if not get_pp_group().is_first_rank and runner.intermediate_tensors is None:
+            runner.intermediate_tensors = runner.get_model().make_empty_intermediate_tensors(
+                batch_size=runner.max_num_tokens, dtype=runner.model_config.dtype, device=runner.device
+            )
 
 
 def _mended(runner: Any, keep_books: Callable[..., Any]) -> Callable[..., Any]:

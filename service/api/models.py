@@ -22,19 +22,39 @@ class ModelState(StrEnum):
     FAILED = "failed"
 
 
-class Bf16QuantizationConfig(ApiModel):
+class _Quantization(ApiModel):
+    """`method` is what the engine calls the way it runs such weights."""
+
+    method: str | None = None
+
+
+class Bf16QuantizationConfig(_Quantization):
     pass
 
 
-class Fp8QuantizationConfig(ApiModel):
+class Fp8QuantizationConfig(_Quantization):
     pass
 
 
-class Int4QuantizationConfig(ApiModel):
+class Int4QuantizationConfig(_Quantization):
     scheme: str | None = None
 
 
-QuantizationConfig: TypeAlias = Bf16QuantizationConfig | Fp8QuantizationConfig | Int4QuantizationConfig
+class Int8QuantizationConfig(_Quantization):
+    scheme: str | None = None
+
+
+class OtherQuantizationConfig(_Quantization):
+    scheme: str
+
+
+QuantizationConfig: TypeAlias = (
+    Bf16QuantizationConfig
+    | Fp8QuantizationConfig
+    | Int4QuantizationConfig
+    | Int8QuantizationConfig
+    | OtherQuantizationConfig
+)
 
 
 class ModelCapabilities(ApiModel):

@@ -23,6 +23,7 @@ from service.api.tools import ToolPromptFormat
 from service.settings.access import ADMIN_SERVICE, AnonymousSettings, AuthSettings, IdentitySettings
 from service.settings.images import ImageSettings
 from service.settings.layout import Layout, layout_of
+from service.settings.quantization import QuantizationSettings, QuantizationType
 from service.settings.section import Section
 from service.settings.transport import MetricsSettings, ServerSettings, TlsSettings, TracesSettings
 
@@ -117,6 +118,10 @@ class MachineSettings(Section):
     timeout_s: float = Field(600.0, gt=0, description="How long a start waits for all of them to report.")
 
 
+# By which vLLM is told to quantise.
+QUANTIZING_ARGS = {"quantization", "quantization_config"}
+
+
 class ModelSettings(Section):
     """A model to serve."""
 
@@ -143,6 +148,9 @@ class ModelSettings(Section):
         "such as `deepseek_r1`, or `none` for a model whose thoughts are a part of its answers. Unset: those that its "
         "chat template writes.",
     )
+    quantization: QuantizationSettings | None = Field(
+        None, description="What the model's weights shall be. Unset: what its files hold."
+    )
     admission: AdmissionSettings = AdmissionSettings()
     machines: MachineSettings = MachineSettings()
     engine_args: dict[str, Any] = Field(
@@ -164,6 +172,21 @@ class ModelSettings(Section):
     @property
     def layout(self) -> Layout:
         return layout_of(self.engine_args) if self.engine is EngineKind.VLLM else Layout()
+
+    @model_validator(mode="after")
+    def _quantised_in_one_way(self) -> Self:
+        if self.quantization is None:
+            return self
+        if self.engine is EngineKind.SCRIPTED:
+            raise ValueError("quantization: a scripted model has no weights")
+        for name in sorted(QUANTIZING_ARGS & self.engine_args.keys()):
+            raise ValueError(f"quantization and engine_args.{name} say the same twice: leave one of them out")
+        if "quantization_config" in (self.engine_args.get("hf_overrides") or {}):
+            raise ValueError("quantization and engine_args.hf_overrides.quantization_config contradict each other")
+        dtype = self.engine_args.get("dtype", "bfloat16")
+        if self.quantization.type is QuantizationType.BF16 and dtype != "bfloat16":
+            raise ValueError(f"quantization is bf16, and engine_args.dtype {dtype}: leave one of them out")
+        return self
 
 
 class Settings(BaseSettings):

@@ -7,11 +7,13 @@ from service.api.models import (
     Bf16QuantizationConfig,
     Fp8QuantizationConfig,
     Int4QuantizationConfig,
+    Int8QuantizationConfig,
     Model,
     ModelCapabilities,
     ModelLimits,
     ModelState,
     ModelType,
+    OtherQuantizationConfig,
     QuantizationConfig,
 )
 from service.wire.embeddings import TASK_TYPE
@@ -133,22 +135,32 @@ def limits_to_proto(limits: ModelLimits) -> pb.ModelLimits:
 
 
 def quantization_from_proto(message: pb.QuantizationConfig) -> QuantizationConfig:
+    method = optional(message, "method")
     match chosen(message, "config"):
         case "bf16":
-            return Bf16QuantizationConfig()
+            return Bf16QuantizationConfig(method=method)
         case "fp8":
-            return Fp8QuantizationConfig()
+            return Fp8QuantizationConfig(method=method)
+        case "int4":
+            return Int4QuantizationConfig(method=method, scheme=optional(message.int4, "scheme"))
+        case "int8":
+            return Int8QuantizationConfig(method=method, scheme=optional(message.int8, "scheme"))
         case _:
-            return Int4QuantizationConfig(scheme=optional(message.int4, "scheme"))
+            return OtherQuantizationConfig(method=method, scheme=message.other.scheme)
 
 
 def quantization_to_proto(config: QuantizationConfig) -> pb.QuantizationConfig:
+    method = config.method
     match config:
         case Bf16QuantizationConfig():
-            return pb.QuantizationConfig(bf16=pb.Bf16QuantizationConfig())
+            return pb.QuantizationConfig(method=method, bf16=pb.Bf16QuantizationConfig())
         case Fp8QuantizationConfig():
-            return pb.QuantizationConfig(fp8=pb.Fp8QuantizationConfig())
+            return pb.QuantizationConfig(method=method, fp8=pb.Fp8QuantizationConfig())
         case Int4QuantizationConfig(scheme=scheme):
-            return pb.QuantizationConfig(int4=pb.Int4QuantizationConfig(scheme=scheme))
+            return pb.QuantizationConfig(method=method, int4=pb.Int4QuantizationConfig(scheme=scheme))
+        case Int8QuantizationConfig(scheme=scheme):
+            return pb.QuantizationConfig(method=method, int8=pb.Int8QuantizationConfig(scheme=scheme))
+        case OtherQuantizationConfig(scheme=scheme):
+            return pb.QuantizationConfig(method=method, other=pb.OtherQuantizationConfig(scheme=scheme))
         case _:
             assert_never(config)

@@ -130,3 +130,32 @@ def test_settings_are_frozen(part: str | None, name: str) -> None:
     settings = load_settings()
     with pytest.raises(ValidationError, match="frozen"):
         setattr(getattr(settings, part) if part else settings, name, 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"quantization": {"type": "int2"}}, "quantization.type"),
+        ({"quantization": {"type": "fp8", "scheme": "int4_weight_only"}}, "none of `type: fp8`"),
+        ({"quantization": {"type": "fp8"}, "engine_args": {"quantization": "fp8"}}, "engine_args.quantization"),
+        (
+            {"quantization": {"type": "bf16"}, "engine_args": {"quantization_config": {}}},
+            "engine_args.quantization_conf",
+        ),
+        ({"quantization": {"type": "bf16"}, "engine_args": {"dtype": "float32"}}, "engine_args.dtype float32"),
+        (
+            {"quantization": {"type": "int4"}, "engine_args": {"hf_overrides": {"quantization_config": {}}}},
+            "hf_overrides",
+        ),
+        ({"quantization": {"type": "fp8"}, "engine": "scripted"}, "scripted"),
+    ],
+)
+def test_contradictions_about_quantisation(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told.replace(".", r"\.")):
+        Settings.model_validate({"models": [model(**fields)]})
+
+
+def test_a_dtype_beside_a_quantisation_that_it_does_not_contradict() -> None:
+    for kind, dtype in (("bf16", "bfloat16"), ("fp8", "float16")):
+        made = ModelSettings.model_validate(model(quantization={"type": kind}, engine_args={"dtype": dtype}))
+        assert made.quantization

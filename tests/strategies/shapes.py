@@ -48,11 +48,13 @@ from service.api.models import (
     Bf16QuantizationConfig,
     Fp8QuantizationConfig,
     Int4QuantizationConfig,
+    Int8QuantizationConfig,
     Model,
     ModelCapabilities,
     ModelLimits,
     ModelState,
     ModelType,
+    OtherQuantizationConfig,
 )
 from service.api.preflight import PreflightReport
 from service.api.response_format import (
@@ -430,9 +432,11 @@ limits = st.builds(
     max_image_pixels=st.integers(0, INT64_MAX),
 )
 quantizations = st.one_of(
-    st.builds(Bf16QuantizationConfig),
-    st.builds(Fp8QuantizationConfig),
-    st.builds(Int4QuantizationConfig, scheme=maybe(texts)),
+    st.builds(Bf16QuantizationConfig, method=maybe(texts)),
+    st.builds(Fp8QuantizationConfig, method=maybe(texts)),
+    st.builds(Int4QuantizationConfig, method=maybe(texts), scheme=maybe(texts)),
+    st.builds(Int8QuantizationConfig, method=maybe(texts), scheme=maybe(texts)),
+    st.builds(OtherQuantizationConfig, method=maybe(texts), scheme=texts),
 )
 models = st.builds(
     Model,

@@ -89,6 +89,10 @@ class _QuantizationTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Quan
     """8-bit floating point."""
     QUANTIZATION_TYPE_INT4: _QuantizationType.ValueType  # 3
     """4-bit integers."""
+    QUANTIZATION_TYPE_INT8: _QuantizationType.ValueType  # 4
+    """8-bit integers."""
+    QUANTIZATION_TYPE_OTHER: _QuantizationType.ValueType  # 5
+    """None of these, or several of them."""
 
 class QuantizationType(_QuantizationType, metaclass=_QuantizationTypeEnumTypeWrapper):
     """QuantizationType is the number format of a model's weights."""
@@ -101,6 +105,10 @@ QUANTIZATION_TYPE_FP8: QuantizationType.ValueType  # 2
 """8-bit floating point."""
 QUANTIZATION_TYPE_INT4: QuantizationType.ValueType  # 3
 """4-bit integers."""
+QUANTIZATION_TYPE_INT8: QuantizationType.ValueType  # 4
+"""8-bit integers."""
+QUANTIZATION_TYPE_OTHER: QuantizationType.ValueType  # 5
+"""None of these, or several of them."""
 Global___QuantizationType: _TypeAlias = QuantizationType  # noqa: Y015
 
 @_typing.final
@@ -136,8 +144,9 @@ class Model(_message.Message):
     """The length of the vectors of an embedding model. Unset for language models."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Facts for people and tools. Once READY: `context_length`; for embedding models `embedding_dimension`. While LOADING,
-        `waiting_for`: the parts of the model that other machines have yet to start, if there are any, as a list of texts.
+        """Facts for people and tools. Once READY: `context_length`; for embedding models `embedding_dimension`; of models that vLLM
+        runs `dtype`, the number format that they compute in, such as `bfloat16`. While LOADING, `waiting_for`: the parts of the
+        model that other machines have yet to start, if there are any, as a list of texts.
         """
 
     @_builtins.property
@@ -150,7 +159,9 @@ class Model(_message.Message):
 
     @_builtins.property
     def quantization(self) -> Global___QuantizationConfig:
-        """The quantisation that the model runs with. Unset when its weights are not quantised and none was configured."""
+        """The quantisation that the model runs with, as the engine loaded it. Unset before it is READY, and when its weights are
+        neither quantised nor in 16-bit brain floating point: then `metadata` tells their `dtype`.
+        """
 
     def __init__(
         self,
@@ -326,13 +337,22 @@ Global___ModelLimits: _TypeAlias = ModelLimits  # noqa: Y015
 
 @_typing.final
 class QuantizationConfig(_message.Message):
-    """QuantizationConfig says how a model's weights are quantised. It is chosen when the server starts."""
+    """QuantizationConfig says how a model's weights are quantised. It is chosen when the server starts, by a setting or by the
+    model's files.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BF16_FIELD_NUMBER: _builtins.int
     FP8_FIELD_NUMBER: _builtins.int
     INT4_FIELD_NUMBER: _builtins.int
+    INT8_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """What the engine calls the way it runs them, such as `compressed-tensors`, `auto_gptq` or `fp8_per_tensor`. Unset for
+    weights that are not quantised.
+    """
     @_builtins.property
     def bf16(self) -> Global___Bf16QuantizationConfig:
         """Not quantised."""
@@ -345,19 +365,35 @@ class QuantizationConfig(_message.Message):
     def int4(self) -> Global___Int4QuantizationConfig:
         """4-bit integers."""
 
+    @_builtins.property
+    def int8(self) -> Global___Int8QuantizationConfig:
+        """8-bit integers."""
+
+    @_builtins.property
+    def other(self) -> Global___OtherQuantizationConfig:
+        """None of these, or several of them."""
+
     def __init__(
         self,
         *,
         bf16: Global___Bf16QuantizationConfig | None = ...,
         fp8: Global___Fp8QuantizationConfig | None = ...,
         int4: Global___Int4QuantizationConfig | None = ...,
+        int8: Global___Int8QuantizationConfig | None = ...,
+        other: Global___OtherQuantizationConfig | None = ...,
+        method: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bf16", b"bf16", "config", b"config", "fp8", b"fp8", "int4", b"int4"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_method", b"_method", "bf16", b"bf16", "config", b"config", "fp8", b"fp8", "int4", b"int4", "int8", b"int8", "method", b"method", "other", b"other"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bf16", b"bf16", "config", b"config", "fp8", b"fp8", "int4", b"int4"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_method", b"_method", "bf16", b"bf16", "config", b"config", "fp8", b"fp8", "int4", b"int4", "int8", b"int8", "method", b"method", "other", b"other"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_config: _TypeAlias = _typing.Literal["bf16", "fp8", "int4"]  # noqa: Y015
+    _WhichOneofReturnType__method: _TypeAlias = _typing.Literal["method"]  # noqa: Y015
+    _WhichOneofArgType__method: _TypeAlias = _typing.Literal["_method", b"_method"]  # noqa: Y015
+    _WhichOneofReturnType_config: _TypeAlias = _typing.Literal["bf16", "fp8", "int4", "int8", "other"]  # noqa: Y015
     _WhichOneofArgType_config: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__method) -> _WhichOneofReturnType__method | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_config) -> _WhichOneofReturnType_config | None: ...
 
 Global___QuantizationConfig: _TypeAlias = QuantizationConfig  # noqa: Y015
@@ -404,7 +440,9 @@ class Int4QuantizationConfig(_message.Message):
 
     SCHEME_FIELD_NUMBER: _builtins.int
     scheme: _builtins.str
-    """The scheme. Unset means `int4_weight_int8_dynamic_activation`."""
+    """The scheme. Unset means `int4_weight_int8_dynamic_activation`. Other ones: `int4_weight_only`,
+    `int4_weight_fp8_dynamic_activation`.
+    """
     def __init__(
         self,
         *,
@@ -419,6 +457,56 @@ class Int4QuantizationConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__scheme) -> _WhichOneofReturnType__scheme | None: ...
 
 Global___Int4QuantizationConfig: _TypeAlias = Int4QuantizationConfig  # noqa: Y015
+
+@_typing.final
+class Int8QuantizationConfig(_message.Message):
+    """Int8QuantizationConfig holds the weights as 8-bit integers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEME_FIELD_NUMBER: _builtins.int
+    scheme: _builtins.str
+    """The scheme. Unset means `int8_weight_int8_dynamic_activation`. Other ones: `int8_weight_int8_static_activation`,
+    `int8_weight_only`.
+    """
+    def __init__(
+        self,
+        *,
+        scheme: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_scheme", b"_scheme", "scheme", b"scheme"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_scheme", b"_scheme", "scheme", b"scheme"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__scheme: _TypeAlias = _typing.Literal["scheme"]  # noqa: Y015
+    _WhichOneofArgType__scheme: _TypeAlias = _typing.Literal["_scheme", b"_scheme"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scheme) -> _WhichOneofReturnType__scheme | None: ...
+
+Global___Int8QuantizationConfig: _TypeAlias = Int8QuantizationConfig  # noqa: Y015
+
+@_typing.final
+class OtherQuantizationConfig(_message.Message):
+    """OtherQuantizationConfig holds the weights in a way that has no message of its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEME_FIELD_NUMBER: _builtins.int
+    scheme: _builtins.str
+    """The scheme, in the manner of the others, such as `fp4_weight_only`; several with commas; or the engine's name of a method
+    that tells no more.
+    """
+    def __init__(
+        self,
+        *,
+        scheme: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scheme", b"scheme"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OtherQuantizationConfig: _TypeAlias = OtherQuantizationConfig  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):

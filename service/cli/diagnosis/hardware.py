@@ -11,6 +11,7 @@ import psutil
 from service.cli.diagnosis.finding import Finding, ok, problem, warning
 from service.cli.diagnosis.gpus import Gpu, find_gpus
 from service.cli.diagnosis.models import folder_of, weight_bytes
+from service.cli.diagnosis.quantization import check_support, loaded_bytes
 from service.settings import ModelSettings, Settings
 
 GIB = 1024**3
@@ -38,12 +39,13 @@ def check_hardware(settings: Settings) -> Iterator[Finding]:
     else:
         yield _instructions(platform.machine(), CPU_INFO.read_text(encoding="utf-8", errors="replace"))
         yield _memory(weights, len(settings.models), free_bytes())
+    yield check_support()
     yield from _shared_memory(settings.models)
 
 
 def _weights(model: ModelSettings) -> int:
     folder = folder_of(model)
-    return weight_bytes(folder) if folder else 0
+    return loaded_bytes(model, folder, weight_bytes(folder)) if folder else 0
 
 
 def _cores(count: int) -> Finding:

@@ -8,6 +8,7 @@ from typing import Any
 
 from service.api.models import ModelType
 from service.cli.diagnosis.finding import Finding, Level, ok, problem, warning
+from service.cli.diagnosis.quantization import check_quantization
 from service.settings import EngineKind, ModelSettings, Settings
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
@@ -52,6 +53,7 @@ def _check(model: ModelSettings) -> Iterator[Finding]:
     config = _config(model, folder)
     yield config
     yield from _weights(model, folder)
+    yield from check_quantization(model, folder)
     if config.level is not Level.PROBLEM:  # it tells which tokenizer to load
         yield from _tokenizer(model, folder)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.envs import enable_envs_cache
 from vllm.exceptions import VLLMClientError
@@ -23,7 +24,7 @@ from service.api.models import ModelType
 from service.engines.base import Capacity
 from service.engines.processes import Family
 from service.engines.roll_call import RollCall
-from service.engines.vllm import defaults, launches, stats
+from service.engines.vllm import defaults, launches, quantization, stats
 from service.engines.vllm.watchdog import wait_for_stall
 from service.errors import EngineFailed, InferwireError, InternalError, InvalidField
 from service.settings import ModelSettings
@@ -126,13 +127,18 @@ class EngineCore:
     def _build(self, launch: launches.Launch) -> AsyncLLM:
         on_cpu = bool(current_platform.is_cpu())
         os.environ.update(defaults.environment(on_cpu=on_cpu, workers=self._host.workers))
-        args = defaults.engine_args(self._settings, models=self._host.models, on_cpu=on_cpu)
+        files = quantization.files_of(self._settings)
+        args = defaults.engine_args(
+            self._settings, models=self._host.models, on_cpu=on_cpu, quantised=files is not None
+        )
+        args |= quantization.engine_args(self._settings, files)
         args.setdefault("shutdown_timeout", math.ceil(self._host.grace_s))
         args.setdefault("otlp_traces_endpoint", self._host.traces_endpoint)
         # What its metrics call the model.
         args.setdefault("served_model_name", self._settings.id)
         args |= self._layout.placed(node=0)
         config = AsyncEngineArgs(**args).create_engine_config(UsageContext.ENGINE_CONTEXT)
+        quantization.refuse_other(self._settings, config.model_config)
         with launch.here():
             return AsyncLLM.from_vllm_config(
                 config,
@@ -190,7 +196,9 @@ def loading(model_id: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
+        # Of a configuration that is wrong, pydantic's own text says in the first line only how often.
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        reason = said.strip().partition("\n")[0]
         raise EngineFailed(f"The model {model_id} could not be loaded: {reason}") from error
 
 

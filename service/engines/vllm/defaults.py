@@ -28,14 +28,16 @@ SEVERAL_WORKERS = {
 }
 
 
-def engine_args(settings: ModelSettings, *, models: int, on_cpu: bool) -> dict[str, Any]:
+def engine_args(settings: ModelSettings, *, models: int, on_cpu: bool, quantised: bool = False) -> dict[str, Any]:
     """Arguments of vLLM's AsyncEngineArgs for one of `models` models on this machine."""
     args: dict[str, Any] = {"model": settings.path, "enable_log_requests": False}
     if settings.type is ModelType.LLM:
         args["structured_outputs_config"] = STRUCTURED_OUTPUTS
     else:
-        # By itself vLLM runs a float32 embedding model as float16, which costs precision and, on CPU, speed.
-        args |= {"runner": "pooling", "dtype": "float32"}
+        # By itself vLLM runs a float32 embedding model as float16, which costs precision and, on CPU, speed. Around
+        # quantised weights nothing computes in float32.
+        quantised_dtype = "bfloat16" if on_cpu else "auto"
+        args |= {"runner": "pooling", "dtype": quantised_dtype if quantised else "float32"}
     if on_cpu:
         args |= _cpu_args(settings, models)
     if settings.layout.nodes > 1 and settings.layout.data == 1:

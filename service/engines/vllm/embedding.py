@@ -12,6 +12,7 @@ from vllm.pooling_params import PoolingParams
 from service.api.models import Model, ModelCapabilities, ModelState, ModelType
 from service.engines.base import Capacity
 from service.engines.limits import embedding_limits
+from service.engines.vllm import quantization
 from service.engines.vllm.core import EngineCore, EngineHost, loading, translated
 from service.engines.vllm.language import PROVIDER_ID, WARM_UP_TEXT
 from service.errors import EngineFailed
@@ -106,7 +107,12 @@ class VllmEmbeddingEngine:
         facts = {
             "state": ModelState.READY,
             "embedding_dimension": config.get_hidden_size(),
-            "metadata": {"context_length": config.max_model_len, "embedding_dimension": config.get_hidden_size()},
+            "quantization": quantization.loaded(config),
+            "metadata": {
+                "context_length": config.max_model_len,
+                "embedding_dimension": config.get_hidden_size(),
+                "dtype": quantization.dtype_of(config),
+            },
             "capabilities": ModelCapabilities(
                 output_dimension=bool(config.is_matryoshka),
                 embedding_task_types=tuple(self.task_prefixes.by_task),

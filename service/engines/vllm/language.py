@@ -17,6 +17,7 @@ from service.decoding.plan import ModelBounds
 from service.engines.base import Capacity, Finish, FinishReason, GenerationRequest, GenerationStep
 from service.engines.limits import language_limits
 from service.engines.logprobs import Candidate, position
+from service.engines.vllm import quantization
 from service.engines.vllm.core import RETRY_AFTER_FAILURE_S, EngineCore, EngineHost, loading, translated
 from service.engines.vllm.images import VllmImageReader, engine_input
 from service.engines.vllm.output_stream import OutputStream
@@ -96,7 +97,7 @@ class VllmLanguageEngine:
             vocabulary_size=min(config.get_vocab_size(), self.renderer.tokenizer.vocabulary_size),
             max_logprobs=config.max_logprobs,
         )
-        self.model = self._loaded()
+        self.model = self._loaded(config)
 
     async def warm_up(self) -> None:
         params = SamplingParams(max_tokens=2, temperature=0.0)
@@ -174,12 +175,13 @@ class VllmLanguageEngine:
             candidates = map(Candidate, *columns)
             yield position(self.renderer.tokenizer, sampled_id, candidates, request.plan.logprobs or 0)
 
-    def _loaded(self) -> Model:
+    def _loaded(self, config: Any) -> Model:
         """The model's description, with what is known once it is loaded."""
         reasoning = self.renderer.reasoning
         facts = {
             "state": ModelState.READY,
-            "metadata": {"context_length": self.bounds.context_length},
+            "quantization": quantization.loaded(config),
+            "metadata": {"context_length": self.bounds.context_length, "dtype": quantization.dtype_of(config)},
             "capabilities": ModelCapabilities(
                 images=self._images.most_images > 0,
                 chat=self.renderer.can_chat,

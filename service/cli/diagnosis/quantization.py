@@ -1,0 +1,87 @@
+"""What this machine can run of quantised weights, whether it is what the settings ask for, and what it takes."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from service.api.models import ModelType
+from service.cli.diagnosis.finding import Finding, ok, problem
+from service.cli.diagnosis.gpus import find_gpus
+from service.engines.quantization import (
+    Files,
+    Machine,
+    QuantizationRefused,
+    engine_args,
+    files_of,
+    supported,
+    told,
+)
+from service.settings import ModelSettings
+from service.settings.quantization import QuantizationType
+
+CPU_INFO = Path("/proc/cpuinfo")
+DTYPE_BYTES = {"float32": 4, "float": 4, "float16": 2, "half": 2, "bfloat16": 2}
+# What fp8 leaves as it is: vLLM quantises what multiplies matrices, and not the tables of tokens.
+TABLES = ("embed", "lm_head", "wte", "wpe")
+
+
+def this_machine() -> Machine:
+    if find_gpus():
+        return Machine(on_cpu=False)
+    return Machine(on_cpu=True, amx="amx_tile" in CPU_INFO.read_text(encoding="utf-8", errors="replace"))
+
+
+def check_support() -> Finding:
+    return ok("quantisation", supported(this_machine()))
+
+
+def check_quantization(model: ModelSettings, folder: Path) -> Iterator[Finding]:
+    """Says nothing of a model that isn't quantised and shall not be."""
+    subject, files = f"{model.id} quantisation", files_in(folder)
+    try:
+        engine_args(model.quantization, files, this_machine())
+    except QuantizationRefused as refused:
+        yield problem(subject, str(refused), "Change models[].quantization, or the model.")
+        return
+    if files:
+        yield ok(subject, f"{told(files.weights)}, as in its files")
+    elif model.quantization:
+        yield ok(subject, f"{model.quantization.type}, made while it loads")
+
+
+def files_in(folder: Path) -> Files | None:
+    try:
+        return files_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError):
+        return None  # of which check_models tells
+
+
+def loaded_bytes(model: ModelSettings, folder: Path, stored_bytes: int) -> int:
+    """What the weights take once they are loaded, of a model whose files have so many bytes of them."""
+    shapes = list(_shapes(folder))
+    if files_in(folder) or not shapes:
+        return stored_bytes
+    whole = _bytes_a_number(model)
+    fp8 = model.quantization is not None and model.quantization.type is QuantizationType.FP8
+    return sum(count * (1 if fp8 and is_matrix else whole) for count, is_matrix in shapes)
+
+
+def _bytes_a_number(model: ModelSettings) -> int:
+    """As the server's own defaults have it; vLLM halves float32 by itself."""
+    usual = 4 if model.type is ModelType.EMBEDDING and not model.quantization else 2
+    return DTYPE_BYTES.get(str(model.engine_args.get("dtype")), usual)
+
+
+def _shapes(folder: Path) -> Iterator[tuple[int, bool]]:
+    """Of each tensor, how many numbers it has, and whether it is one that fp8 makes smaller. Reads headers only."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="numpy") as opened:
+                for name in opened.keys():  # noqa: SIM118
+                    shape = opened.get_slice(name).get_shape()
+                    yield math.prod(shape), len(shape) > 1 and not any(table in name for table in TABLES)
+        except (OSError, SafetensorError):
+            return

@@ -53,9 +53,10 @@ def script(
 
 
 def build(model: ModelSettings, settings: Settings) -> Engine:
+    limits = model.limits_within(settings.limits)
     if model.type is ModelType.LLM:
-        return ScriptedLanguageEngine(model.id, settings.limits, script(**model.engine_args))
-    return SlowEmbeddingEngine(model.id, settings.limits, **model.engine_args)
+        return ScriptedLanguageEngine(model.id, limits, script(**model.engine_args))
+    return SlowEmbeddingEngine(model.id, limits, **model.engine_args)
 
 
 if __name__ == "__main__":

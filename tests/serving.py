@@ -60,8 +60,8 @@ class ServerProcess:
     def logged(self) -> str:
         return self.stderr.read_text()
 
-    def wait_until_serving(self) -> None:
-        wait_until(lambda: READY_LINE in self.printed() or self.process.poll() is not None, LOAD_S)
+    def wait_until_serving(self, timeout_s: float = LOAD_S) -> None:
+        wait_until(lambda: READY_LINE in self.printed() or self.process.poll() is not None, timeout_s)
         assert READY_LINE in self.printed(), f"{self.printed()}\n{self.logged()[-4000:]}"
 
     def descendants(self) -> list[psutil.Process]:

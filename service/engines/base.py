@@ -125,7 +125,7 @@ class Engine(Protocol):
         ...
 
     async def start(self) -> None:
-        """Loads the model. Raises EngineFailed."""
+        """Loads the model. Raises EngineFailed; then the model's state is FAILED."""
         ...
 
     async def warm_up(self) -> None:

@@ -153,4 +153,4 @@ def _not_ready(engine: Engine) -> InferwireError:
     if engine.model.state is ModelState.LOADING:
         waiting = f" It waits for: {', '.join(engine.waiting_for)}." if engine.waiting_for else ""
         return ModelNotReady(f"The model {engine.identifier!r} is being loaded.{waiting}", retry_after_s=RETRY_S)
-    return EngineFailed(f"The engine of the model {engine.identifier!r} died.", retry_after_s=RETRY_S)
+    return EngineFailed(f"The model {engine.identifier!r} is not served: its engine failed.", retry_after_s=RETRY_S)

@@ -64,9 +64,10 @@ Script = Callable[[str], Reply]
 
 def build(model: ModelSettings, settings: Settings) -> Engine:
     """The engine for one model of `settings`; its script says always the same."""
+    limits = model.limits_within(settings.limits)
     if model.type is ModelType.LLM:
-        return ScriptedLanguageEngine(model.id, settings.limits)
-    return ScriptedEmbeddingEngine(model.id, settings.limits)
+        return ScriptedLanguageEngine(model.id, limits)
+    return ScriptedEmbeddingEngine(model.id, limits)
 
 
 def byte_tokenizer(

@@ -93,7 +93,7 @@ async def assemble(
     in_flight = InFlight()
     drain = Drain(DrainTimes(settings.server.drain_window_s, settings.server.grace_s))
     registry = Registry(engines, settings.models, _quotas(settings))
-    health = Health(SERVICE_NAMES)
+    health = Health(SERVICE_NAMES, [engine.identifier for engine in engines])
     metrics = CollectorRegistry()
     for collector in (StateCollector(registry, engines, in_flight, drain), EngineCollector(engines)):
         metrics.register(collector)
@@ -115,7 +115,7 @@ async def assemble(
     if load_reports:
         server.add_generic_rpc_handlers((load_report_handler(load_reports.current),))
     if settings.server.health:
-        await health.add_to(server)
+        await health.add_to(server, tells_models=settings.models_known_to_all)
     probes = await _probe_server(settings, health, interceptor)
     if settings.server.reflection:
         served = (*SERVICE_NAMES, *([HEALTH_NAME] if settings.server.health else []), reflection.SERVICE_NAME)
@@ -148,7 +148,7 @@ def _call_metrics(registry: CollectorRegistry, engines: Sequence[Engine]) -> Cal
 async def _probe_server(settings: Settings, health: Health, interceptor: CallInterceptor) -> grpc.aio.Server:
     """Listens only where there is an address for it."""
     server = grpc.aio.server(interceptors=[interceptor])
-    await health.add_to(server)
+    await health.add_to(server, tells_models=True)
     if settings.server.health_address:
         _bind(server, settings.server.health_address, None)
     return server

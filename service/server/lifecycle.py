@@ -1,7 +1,7 @@
 """From the first listen to the last clean-up.
 
-listen -> load and warm up every engine -> SERVING <-> an engine is brought back
-       -> (asked to end, or an engine failed for good)
+listen -> load and warm up every engine, each served as soon as it is -> SERVING <-> an engine is brought back
+       -> (asked to end, or failed for good)
        -> NOT_SERVING -> new calls are still taken for a while -> calls under way finish -> engines stop -> exit code
 """
 
@@ -23,7 +23,7 @@ from service.server.interceptors import InFlight
 from service.server.metrics import MetricsEndpoint
 from service.server.progress import Progress
 from service.server.supervision import Supervisor
-from service.settings import EngineSettings
+from service.settings import EngineSettings, FailedLoadPolicy
 from service.telemetry.metrics import EngineMetrics
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class Lifecycle:
         self._compile_check = compile_check
         self._image_sources = image_sources
         self._drain = drain
+        self._settings = engine_settings
         self._supervisors = [
             Supervisor(engine, engine_settings, engine_metrics, progress, self._tell_health) for engine in engines
         ]
@@ -103,47 +104,69 @@ class Lifecycle:
         return EXIT_FAILED if failed else EXIT_OK
 
     async def _load_and_watch(self) -> None:
-        """Returns when something has failed for good, and has said what."""
-        failed = False
+        """Returns when something has failed for good that ends the server, and has said what."""
+        loads = {supervisor: asyncio.create_task(self._load(supervisor)) for supervisor in self._supervisors}
+        watches = [asyncio.create_task(self._keep_alive(supervisor, loads[supervisor])) for supervisor in loads]
         try:
-            await self._load_all()
-        except* EngineFailed as failures:
-            failed = True
-            for failure in failures.exceptions:
-                logger.error("%s", failure)
-                logger.debug("The reason", exc_info=failure.__cause__)
-        except* Exception as failures:
-            failed = True
-            logger.error("A model could not be loaded", exc_info=failures)
-        if failed:
-            return
-        self.loaded = True
-        await self._tell_health()
-        self._ready(self.address)
-        await self._first_failure()
+            if await self._all_settled(list(loads.values())):
+                self.loaded = True
+                await self._tell_health()
+                self._ready(self.address)
+                await self._none_left(watches)
+        finally:
+            for task in (*loads.values(), *watches):
+                task.cancel()
+            await asyncio.gather(*loads.values(), *watches, return_exceptions=True)
 
-    async def _load_all(self) -> None:
-        """All at the same time. When one fails, the others are given up."""
-        async with asyncio.TaskGroup() as group:
-            for supervisor in self._supervisors:
-                group.create_task(supervisor.load())
+    async def _load(self, supervisor: Supervisor) -> bool:
+        """Whether it succeeds; else the log says why not."""
+        try:
+            await supervisor.load()
+            return True
+        except EngineFailed as failure:
+            logger.error("%s", failure)
+            logger.debug("The reason", exc_info=failure.__cause__)
+        except Exception:
+            logger.exception("The model %s could not be loaded", supervisor.model_id)
+        await supervisor.give_up()
+        return False
+
+    async def _all_settled(self, loads: "Sequence[asyncio.Task[bool]]") -> bool:
+        """Returns when each model is loaded or can't be, or as soon as one ends the server; whether it serves."""
+        for settled in asyncio.as_completed(loads):
+            if not await settled and self._settings.on_failed_load is FailedLoadPolicy.EXIT:
+                return False
+        return not loads or any(load.result() for load in loads)
+
+    async def _keep_alive(self, supervisor: Supervisor, load: "asyncio.Task[bool]") -> bool:
+        """Returns when the engine has failed for good; whether that ends the server."""
+        if not await asyncio.shield(load):
+            return False
+        others = [other for other in self._supervisors if other is not supervisor]
+        try:
+            await supervisor.keep_alive(lambda: not all(other.given_up for other in others))
+        except Exception:
+            logger.exception("The engine of %s can't be looked after", supervisor.model_id)
+        return True
+
+    async def _none_left(self, watches: "Sequence[asyncio.Task[bool]]") -> None:
+        """Returns when the failure of an engine ends the server."""
+        for failed in asyncio.as_completed(watches):
+            if await failed:
+                return
+        if not watches:
+            await asyncio.Event().wait()
 
     async def _tell_health(self) -> None:
-        await self._health.set_serving(self.loaded and all(engine.ready for engine in self._engines))
-
-    async def _first_failure(self) -> None:
-        watches = [asyncio.create_task(supervisor.keep_alive()) for supervisor in self._supervisors]
-        try:
-            await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for watch in watches:
-                watch.cancel()
-            await asyncio.gather(*watches, return_exceptions=True)
+        for supervisor in self._supervisors:
+            await self._health.set_model_serving(supervisor.model_id, supervisor.serving)
+        some = any(supervisor.serving for supervisor in self._supervisors) or not self._supervisors
+        await self._health.set_serving(self.loaded and some)
 
     async def _shut_down(self, *, withdraw: bool) -> None:
         """With `withdraw` new calls are still taken for a while, as those who send them don't know yet."""
         logger.info("Stopping", extra={"in_flight": self._in_flight.count})
-        await self._health.set_serving(False)
+        await self._health.set_ending()
         if withdraw:
             await self._unless_in_a_hurry(asyncio.sleep(self._drain.times.window_s))
         # Tells connections to go away. From here on a balanced client is elsewhere: refusing its calls before would

@@ -15,10 +15,11 @@ from service.telemetry.metrics import EngineMetrics
 logger = logging.getLogger(__name__)
 
 LONGEST_BACKOFF_S = 60.0
+TURN_POLL_S = 1.0
 
 
 class Supervisor:
-    """Looks after one engine. `changed` is told when the engine has died, and when it is back."""
+    """Looks after one engine. `changed` is told when the engine serves, and when it no longer does."""
 
     def __init__(
         self,
@@ -34,21 +35,54 @@ class Supervisor:
         self._progress = progress
         self._changed = changed
         self._restarts: deque[float] = deque()
+        self._loaded = False
+        self.given_up = False
+        """Whether nothing is being done to make it serve."""
+
+    @property
+    def model_id(self) -> str:
+        return self._engine.identifier
+
+    @property
+    def serving(self) -> bool:
+        """Whether the engine is loaded, has answered once, and is alive."""
+        return self._loaded and self._engine.ready
 
     async def load(self) -> None:
         """Raises EngineFailed."""
+        self._loaded = False
         await self._step(f"load {self._engine.identifier}", self._engine.start)
         await self._step(f"warm up {self._engine.identifier}", self._engine.warm_up)
+        self._loaded = True
+        await self._changed()
 
-    async def keep_alive(self) -> None:
-        """Returns when the engine has failed for good."""
+    async def give_up(self) -> None:
+        """Of an engine that could not be loaded: nothing of it may stay, or answer."""
+        self.given_up = True
+        await self._engine.stop()
+        await self._changed()
+
+    async def keep_alive(self, others_go_on: Callable[[], bool]) -> None:
+        """Returns when the engine has failed for good: never where it may be restarted, and others go on."""
         await self._failure()
-        while self._may_restart():
+        while self._may_restart() or await self._turn(others_go_on):
             self._restarts.append(time.monotonic())
             await asyncio.sleep(self._backoff_s())
             if await self._restarted():
-                await self._changed()
                 await self._failure()
+        self.given_up = True
+
+    async def _turn(self, others_go_on: Callable[[], bool]) -> bool:
+        """Waits while others go on, until there may be a restart again. Whether there may."""
+        if self._settings.on_failure is not EngineFailurePolicy.RESTART or not self._restarts:
+            return False
+        self.given_up = True
+        while others_go_on():
+            if self._may_restart():
+                self.given_up = False
+                return True
+            await asyncio.sleep(TURN_POLL_S)
+        return False
 
     async def _failure(self) -> None:
         """Returns when everybody knows of it."""

@@ -36,14 +36,30 @@ class EngineFailurePolicy(StrEnum):
     EXIT = "exit"
 
 
+class FailedLoadPolicy(StrEnum):
+    SERVE_OTHERS = "serve_others"
+    EXIT = "exit"
+
+
 class EngineSettings(Section):
-    """What happens when an engine dies or stalls."""
+    """What happens when an engine dies or stalls, or can't be started."""
+
+    on_failed_load: FailedLoadPolicy = Field(
+        FailedLoadPolicy.SERVE_OTHERS,
+        description="When one of several models can't be loaded: `serve_others` serves those that can, `exit` ends the "
+        "server, so that a rollout stops.",
+    )
 
     on_failure: EngineFailurePolicy = Field(
         EngineFailurePolicy.RESTART,
         description="`restart` brings the engine back, `exit` ends the server for its supervisor to start again.",
     )
-    max_restarts: int = Field(3, ge=0, description="The most restarts in a period; then the server exits.")
+    max_restarts: int = Field(
+        3,
+        ge=0,
+        description="The most restarts of an engine in a period. Then the server exits, or goes on with its other "
+        "models, and tries again when the period allows it.",
+    )
     restart_period_s: float = Field(3600.0, gt=0, description="The period that restarts are counted in, in seconds.")
     restart_backoff_s: float = Field(
         1.0, ge=0, description="Seconds before the first restart of a period; twice as long before each further one."
@@ -83,6 +99,18 @@ class LimitSettings(Section):
     )
 
 
+class ModelLimitSettings(Section):
+    """Those of the server's limits that a model may have for itself; what is unset is the server's."""
+
+    max_messages: int | None = Field(None, ge=1, description="The most messages of one conversation. Of `llm`.")
+    max_constraint_bytes: int | None = Field(
+        None, ge=1, description="The most bytes of a schema, grammar or regular expression. Of `llm`."
+    )
+    max_contents: int | None = Field(
+        None, ge=1, description="The most contents of one Embeddings call. Of `embedding`."
+    )
+
+
 class LogSettings(Section):
     level: str = Field("info", pattern="^(debug|info|warning|error)$", description="The least severe level to log.")
     json_lines: bool = Field(False, description="Whether to log JSON, one object a line.")
@@ -118,6 +146,7 @@ class MachineSettings(Section):
     timeout_s: float = Field(600.0, gt=0, description="How long a start waits for all of them to report.")
 
 
+LIMITS_OF_TYPE = {ModelType.LLM: {"max_messages", "max_constraint_bytes"}, ModelType.EMBEDDING: {"max_contents"}}
 # By which vLLM is told to quantise.
 QUANTIZING_ARGS = {"quantization", "quantization_config"}
 
@@ -153,6 +182,7 @@ class ModelSettings(Section):
     )
     admission: AdmissionSettings = AdmissionSettings()
     machines: MachineSettings = MachineSettings()
+    limits: ModelLimitSettings = ModelLimitSettings()
     engine_args: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the engine as they are (vLLM's AsyncEngineArgs)."
     )
@@ -161,6 +191,16 @@ class ModelSettings(Section):
     def _name_after_path(self) -> Self:
         if not self.id:
             object.__setattr__(self, "id", self.path.rstrip("/").rsplit("/", 1)[-1])
+        return self
+
+    def limits_within(self, server: LimitSettings) -> LimitSettings:
+        """The server's limits, with the model's own in their place."""
+        return server.model_copy(update=self.limits.model_dump(exclude_none=True))
+
+    @model_validator(mode="after")
+    def _limits_are_of_its_type(self) -> Self:
+        for name in sorted(self.limits.model_dump(exclude_none=True).keys() - LIMITS_OF_TYPE.get(self.type, set())):
+            raise ValueError(f"limits.{name} means nothing to a model of the type {self.type}")
         return self
 
     @model_validator(mode="after")
@@ -224,6 +264,11 @@ class Settings(BaseSettings):
     def open_to_all(self) -> bool:
         """Whether nothing at all keeps callers apart."""
         return not self.identities and self.tls.client_ca is None
+
+    @property
+    def models_known_to_all(self) -> bool:
+        """Whether everybody who reaches the server may know of every model."""
+        return self.anonymous_allowed and "*" in self.anonymous.models
 
     @model_validator(mode="after")
     def _identifiers_differ(self) -> Self:

@@ -98,7 +98,7 @@ def test_a_model_that_loads_asks_for_patience(registry: Registry) -> None:
 async def test_a_dead_engine_is_told_as_such(registry: Registry, llm: ScriptedLanguageEngine) -> None:
     await llm.start()
     llm.die()
-    with pytest.raises(EngineFailed, match="died") as refused:
+    with pytest.raises(EngineFailed, match="its engine failed") as refused:
         registry.language_engine("llm", ANYBODY)
     assert refused.value.retry_after_s
 

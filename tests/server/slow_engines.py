@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+from service.api.models import ModelState
 from service.engines.base import GenerationRequest, GenerationStep
 from service.engines.scripted import ScriptedLanguageEngine
 from tests.server.serving import LIMITS, LLM
@@ -47,6 +48,7 @@ class FailsToLoad(ScriptedLanguageEngine):
 
     async def start(self) -> None:
         if not self.warming_up:
+            self.model = self.model.model_copy(update={"state": ModelState.FAILED})
             raise self.error
         await super().start()
 

@@ -11,10 +11,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service.rpc import SERVICE_NAMES
-from service.server.health import LIVENESS
+from service.server.health import LIVENESS, name_of_model
 from service.server.start_errors import AddressInUse
 from tests.credentials import Authority
-from tests.server.serving import LLM, Failure, Running, answers, call, language, request, running
+from tests.server.serving import EMBEDDER, LLM, Failure, Running, answers, call, language, request, running
 from tests.server.slow_engines import SlowToLoad
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -68,7 +68,8 @@ async def test_a_call_while_a_model_loads_is_asked_to_come_again() -> None:
 
 async def test_all_services_are_told_at_once(server: Running) -> None:
     listed = await health_pb2_grpc.HealthStub(server.channel).List(health_pb2.HealthListRequest())
-    assert {name: told.status for name, told in listed.statuses.items()} == dict.fromkeys((*NAMES, LIVENESS), SERVING)
+    names = (*NAMES, *map(name_of_model, (LLM, EMBEDDER)), LIVENESS)
+    assert {name: told.status for name, told in listed.statuses.items()} == dict.fromkeys(names, SERVING)
 
 
 async def test_an_unknown_service_is_not_found(server: Running) -> None:

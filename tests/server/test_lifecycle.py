@@ -15,7 +15,7 @@ from inferwire.v1 import models_pb2
 from service.engines.scripted import Reply, ScriptedLanguageEngine
 from service.errors import EngineFailed
 from service.server.health import LIVENESS
-from service.settings import AdmissionSettings, EngineSettings
+from service.settings import AdmissionSettings, EngineSettings, FailedLoadPolicy
 from tests.server.serving import LIMITS, LLM, Running, call, language, request, running
 from tests.server.slow_engines import FailsToLoad, SlowToLoad
 from tests.server.test_calls import GENERATING, STREAMS, ask, event_type_of
@@ -124,6 +124,7 @@ async def test_a_start_can_be_given_up() -> None:
         assert not served.ready.is_set()
 
 
+ALL_OR_NONE = EngineSettings(on_failed_load=FailedLoadPolicy.EXIT)
 RESTARTS = EngineSettings(max_restarts=2, restart_backoff_s=0.01)
 
 
@@ -313,7 +314,7 @@ async def test_a_model_that_cannot_be_loaded_ends_the_server_and_says_why(
 ) -> None:
     engine = FailsToLoad(error, warming_up=warming_up)
     with caplog.at_level(logging.ERROR):
-        async with running(engine, SlowToLoad(), wait=False) as served:
+        async with running(engine, SlowToLoad(), wait=False, engine=ALL_OR_NONE) as served:
             assert await served.exit_code() == 1
             assert not served.ready.is_set()
     assert "The weights are gone." in caplog.text

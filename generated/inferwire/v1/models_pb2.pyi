@@ -60,7 +60,7 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     MODEL_STATE_READY: _ModelState.ValueType  # 2
     """It takes calls."""
     MODEL_STATE_FAILED: _ModelState.ValueType  # 3
-    """Its engine died; calls get UNAVAILABLE (ENGINE_FAILED)."""
+    """Its engine died, or could not be loaded; calls get UNAVAILABLE (ENGINE_FAILED)."""
 
 class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
     """ModelState says whether a model takes calls."""
@@ -72,7 +72,7 @@ MODEL_STATE_LOADING: ModelState.ValueType  # 1
 MODEL_STATE_READY: ModelState.ValueType  # 2
 """It takes calls."""
 MODEL_STATE_FAILED: ModelState.ValueType  # 3
-"""Its engine died; calls get UNAVAILABLE (ENGINE_FAILED)."""
+"""Its engine died, or could not be loaded; calls get UNAVAILABLE (ENGINE_FAILED)."""
 Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
 class _QuantizationType:

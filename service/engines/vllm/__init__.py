@@ -25,9 +25,10 @@ def build(model: ModelSettings, settings: Settings) -> Engine:
         own_metrics=settings.metrics.address is not None and settings.metrics.engine,
         traces_endpoint=settings.traces.receiver,
     )
+    limits = model.limits_within(settings.limits)
     if model.type is ModelType.LLM:
-        return VllmLanguageEngine(model, settings.limits, host)
-    return VllmEmbeddingEngine(model, settings.limits, host)
+        return VllmLanguageEngine(model, limits, host)
+    return VllmEmbeddingEngine(model, limits, host)
 
 
 @cache

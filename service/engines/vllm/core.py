@@ -127,11 +127,7 @@ class EngineCore:
     def _build(self, launch: launches.Launch) -> AsyncLLM:
         on_cpu = bool(current_platform.is_cpu())
         os.environ.update(defaults.environment(on_cpu=on_cpu, workers=self._host.workers))
-        files = quantization.files_of(self._settings)
-        args = defaults.engine_args(
-            self._settings, models=self._host.models, on_cpu=on_cpu, quantised=files is not None
-        )
-        args |= quantization.engine_args(self._settings, files)
+        args = quantization.engine_args(self._settings, models=self._host.models, on_cpu=on_cpu)
         args.setdefault("shutdown_timeout", math.ceil(self._host.grace_s))
         args.setdefault("otlp_traces_endpoint", self._host.traces_endpoint)
         # What its metrics call the model.

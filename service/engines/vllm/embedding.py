@@ -61,8 +61,12 @@ class VllmEmbeddingEngine:
         return self.core.capacity
 
     async def start(self) -> None:
-        with loading(self.identifier):
-            await self._start()
+        try:
+            with loading(self.identifier):
+                await self._start()
+        except EngineFailed:
+            self.model = self.model.model_copy(update={"state": ModelState.FAILED})
+            raise
 
     async def _start(self) -> None:
         self.model = self.model.model_copy(update={"state": ModelState.LOADING})

@@ -11,7 +11,7 @@ from vllm.v1.executor import Executor
 from vllm.v1.executor.multiproc_executor import MultiprocExecutor
 
 from service.engines import orphan_guard
-from service.engines.vllm import defaults
+from service.engines.vllm import defaults, quantization
 from service.settings import ModelSettings
 
 
@@ -20,7 +20,7 @@ def run(model: ModelSettings, node: int) -> None:
     on_cpu = bool(current_platform.is_cpu())
     os.environ.update(defaults.environment(on_cpu=on_cpu, workers=model.layout.workers))
     orphan_guard.install()
-    args = defaults.engine_args(model, models=1, on_cpu=on_cpu)
+    args = quantization.engine_args(model, models=1, on_cpu=on_cpu)
     args.setdefault("served_model_name", model.id)
     args |= model.layout.placed(node)
     config = AsyncEngineArgs(**args).create_engine_config(UsageContext.ENGINE_CONTEXT, headless=True)

@@ -16,6 +16,7 @@ from service.api.models import (
 )
 from service.engines import quantization
 from service.engines.quantization import Files, Machine
+from service.engines.vllm import defaults
 from service.settings import ModelSettings
 
 
@@ -46,9 +47,11 @@ def loaded(config: Any) -> QuantizationConfig | None:
     return OtherQuantizationConfig(method=method, scheme=method)
 
 
-def engine_args(settings: ModelSettings, files: Files | None) -> dict[str, str]:
-    """What is asked of the weights, as arguments of AsyncEngineArgs. Raises QuantizationRefused."""
-    return quantization.engine_args(settings.quantization, files, machine())
+def engine_args(settings: ModelSettings, *, models: int, on_cpu: bool) -> dict[str, Any]:
+    """The defaults, with what is asked of the weights; a model's own `engine_args` win. Raises QuantizationRefused."""
+    files = files_of(settings)
+    args = defaults.engine_args(settings, models=models, on_cpu=on_cpu, quantised=files is not None)
+    return args | quantization.engine_args(settings.quantization, files, machine()) | settings.engine_args
 
 
 def refuse_other(settings: ModelSettings, config: Any) -> None:

@@ -25,14 +25,16 @@ from service.cli.diagnosis import gpus
 from service.cli.diagnosis.addresses import check_addresses
 from service.cli.diagnosis.certificates import check_callers, check_certificates
 from service.cli.diagnosis.finding import Finding, Level
-from service.cli.diagnosis.hardware import GIB, _gpus, _instructions, _memory, _shared_memory
+from service.cli.diagnosis.hardware import GIB, _gpus, _instructions, _memory, _shared_memory, _shares
 from service.cli.diagnosis.models import check_models
+from service.cli.diagnosis.quantization import loaded_bytes
 from service.cli.diagnosis.report import as_tables
 from service.cli.diagnosis.versions import check_versions
 from service.demo_models import default_cache_dir, prepare_embedding_model
 from service.settings import ModelSettings, Settings
 from tests.cli.conftest import Inferwire
 from tests.credentials import Authority
+from tests.quantized_models import W4A16, W8A8, compressed_tensors_config
 from tests.serving import free_port
 
 Findings = Iterable[Finding]
@@ -171,6 +173,35 @@ class TestHardware:
     def test_memory_of_gpus(self, weights: int, level: Level) -> None:
         assert _gpus([gpus.Gpu("L4", 24 * GIB, "570")] * 2, weights * GIB).level is level
 
+    @pytest.mark.parametrize(
+        ("settings", "size"),
+        [
+            ({}, 2 * 32),
+            ({"type": "embedding"}, 4 * 32),
+            ({"type": "embedding", "quantization": {"type": "bf16"}}, 2 * 32),
+            ({"engine_args": {"dtype": "float32"}}, 4 * 32),
+            ({"quantization": {"type": "fp8"}}, 16 + 2 * 16),
+        ],
+    )
+    def test_memory_follows_the_quantisation(self, tmp_path: Path, settings: dict[str, Any], size: int) -> None:
+        tensors = {name: numpy.zeros((4, 4), numpy.float32) for name in ("embed_tokens.weight", "q_proj.weight")}
+        save_file(tensors, tmp_path / "model.safetensors")
+        model = ModelSettings.model_validate({"path": str(tmp_path), **settings})
+        assert loaded_bytes(model, tmp_path, 128) == size
+
+    def test_quantised_weights_take_what_their_files_do(self, tmp_path: Path) -> None:
+        save_file({"q_proj.weight": numpy.zeros((4, 4), numpy.int8)}, tmp_path / "model.safetensors")
+        config = {"quantization_config": compressed_tensors_config(W8A8)}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert loaded_bytes(ModelSettings(path=str(tmp_path)), tmp_path, 17) == 17
+
+    def test_several_models_on_a_gpu_need_a_share_each(self) -> None:
+        gpu = [gpus.Gpu("L4", 24 * GIB, "570")]
+        shared = {"engine_args": {"gpu_memory_utilization": 0.4}}
+        one, two, with_share = (ModelSettings.model_validate({"path": "x", **more}) for more in ({}, {}, shared))
+        found = [list(_shares(models, gpu)) for models in ([one], [with_share, with_share], [with_share, two])]
+        assert [[finding.level for finding in findings] for findings in found] == [[], [], [Level.WARNING]]
+
     def test_shared_memory_is_of_interest_to_several_workers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("service.cli.diagnosis.hardware.SHARED_BYTES", 2**62)
         one, two = (ModelSettings(path="x", engine_args={"tensor_parallel_size": count}) for count in (1, 2))
@@ -241,6 +272,28 @@ class TestModels:
         config = json.loads((folder / "config.json").read_text()) | {"auto_map": {"AutoConfig": "own.Config"}}
         (folder / "config.json").write_text(json.dumps(config))
         assert [subject for subject, _ in wrong(self.found(folder, type="embedding"))][:1] == ["m config"]
+
+    def quantised(self, folder: Path, scheme: str) -> Path:
+        config = json.loads((folder / "config.json").read_text())
+        config["quantization_config"] = compressed_tensors_config(scheme)
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    def test_a_quantised_one_is_told_as_such(self, folder: Path) -> None:
+        found = {f.subject: f for f in self.found(self.quantised(folder, W4A16), type="embedding")}
+        assert found["m quantisation"].level is Level.OK
+        assert W4A16 in found["m quantisation"].told
+
+    @pytest.mark.parametrize("wanted", [{"type": "bf16"}, {"type": "int4"}])
+    def test_a_quantisation_that_it_has_not(self, folder: Path, wanted: dict[str, str]) -> None:
+        finding = the_problem(self.found(self.quantised(folder, W8A8), type="embedding", quantization=wanted))
+        assert finding.subject == "m quantisation"
+        assert f"type: {wanted['type']}" in finding.told
+        assert W8A8 in finding.told
+
+    def test_fp8_is_made_of_any(self, folder: Path) -> None:
+        found = {f.subject: f for f in self.found(folder, type="embedding", quantization={"type": "fp8"})}
+        assert found["m quantisation"] == Finding(Level.OK, "m quantisation", "fp8, made while it loads")
 
     @pytest.mark.parametrize(("offline", "level"), [("0", Level.WARNING), ("1", Level.PROBLEM)])
     def test_one_of_the_hub_that_is_not_here(self, monkeypatch: pytest.MonkeyPatch, offline: str, level: Level) -> None:

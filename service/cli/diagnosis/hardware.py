@@ -12,7 +12,7 @@ from service.cli.diagnosis.finding import Finding, ok, problem, warning
 from service.cli.diagnosis.gpus import Gpu, find_gpus
 from service.cli.diagnosis.models import folder_of, weight_bytes
 from service.cli.diagnosis.quantization import check_support, loaded_bytes
-from service.settings import ModelSettings, Settings
+from service.settings import EngineKind, ModelSettings, Settings
 
 GIB = 1024**3
 # What an engine's process takes beside the weights: libraries, buffers, and the smallest cache.
@@ -26,6 +26,8 @@ WANTED = {
 NEEDED = {"x86_64": "avx2", "aarch64": "asimd"}
 FAST = {"x86_64": "avx512f", "aarch64": "bf16"}
 SEVERAL_WORKERS = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+# Each says how much of a GPU an engine takes.
+SHARES = {"gpu_memory_utilization", "kv_cache_memory_bytes"}
 CPU_INFO = Path("/proc/cpuinfo")
 MEMORY_LIMIT, MEMORY_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 SHARED_MEMORY = Path("/dev/shm")
@@ -36,6 +38,7 @@ def check_hardware(settings: Settings) -> Iterator[Finding]:
     yield _cores(len(os.sched_getaffinity(0)))
     if gpus:
         yield _gpus(gpus, weights)
+        yield from _shares(settings.models, gpus)
     else:
         yield _instructions(platform.machine(), CPU_INFO.read_text(encoding="utf-8", errors="replace"))
         yield _memory(weights, len(settings.models), free_bytes())
@@ -92,6 +95,14 @@ def _gpus(gpus: Sequence[Gpu], weights: int) -> Finding:
     if weights > gpus[0].memory_bytes:
         return warning("GPU", told, "One GPU doesn't hold them: set tensor_parallel_size in engine_args.")
     return ok("GPU", told)
+
+
+def _shares(models: Sequence[ModelSettings], gpus: Sequence[Gpu]) -> Iterator[Finding]:
+    """Unless told otherwise, the engine of each model takes nearly all of the GPU."""
+    greedy = [model.id for model in models if model.engine is EngineKind.VLLM and not model.engine_args.keys() & SHARES]
+    if len(models) > 1 and greedy:
+        told = f"{len(models)} models on {len(gpus)}, and of {', '.join(greedy)} no share is set"
+        yield warning("GPU memory", told, "Set gpu_memory_utilization in engine_args of each, below 1 together.")
 
 
 def _shared_memory(models: Sequence[ModelSettings]) -> Iterator[Finding]:

@@ -39,6 +39,7 @@ from service.api.events import Event
 from service.api.load import ServerLoad
 from service.api.models import Model
 from service.api.preflight import PreflightReport
+from service.api.score import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse
 from service.api.tokenize import DetokenizeRequest, DetokenizeResponse, TokenizeRequest, TokenizeResponse
 from service.wire.chat import chat_chunk_from_proto, chat_request_to_proto, chat_response_from_proto
 from service.wire.completion import (
@@ -56,6 +57,12 @@ from service.wire.embeddings import (
 from service.wire.load import server_load_from_proto
 from service.wire.models import model_from_proto
 from service.wire.preflight import preflight_report_from_proto, preflight_request_to_proto
+from service.wire.score import (
+    rerank_request_to_proto,
+    rerank_response_from_proto,
+    score_request_to_proto,
+    score_response_from_proto,
+)
 from service.wire.status import error_from_rpc
 from service.wire.tokenize import (
     detokenize_request_to_proto,
@@ -243,6 +250,22 @@ class Client:
         message = preflight_request_to_proto(request)
         call = self._inference.Preflight(message, **self._call_options(timeout_s, request_id))
         return preflight_report_from_proto(await _answer(call))
+
+    async def score(
+        self, request: ScoreRequest, *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> ScoreResponse:
+        """How well the document of each pair fits to its query."""
+        message = score_request_to_proto(request)
+        call = self._inference.Score(message, **self._call_options(timeout_s, request_id))
+        return score_response_from_proto(await _answer(call))
+
+    async def rerank(
+        self, request: RerankRequest, *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> RerankResponse:
+        """Documents in the order of how well they fit to a query."""
+        message = rerank_request_to_proto(request)
+        call = self._inference.Rerank(message, **self._call_options(timeout_s, request_id))
+        return rerank_response_from_proto(await _answer(call))
 
     async def tokenize(
         self, request: TokenizeRequest, *, timeout_s: float | None = None, request_id: str | None = None

@@ -8,12 +8,14 @@ from pydantic import Field
 from service.api.base import ApiModel
 from service.api.embeddings import EmbeddingTaskType
 from service.api.response_format import ResponseFormatType
+from service.api.score import ScoreType
 from service.api.tools import ToolPromptFormat
 
 
 class ModelType(StrEnum):
     LLM = "llm"
     EMBEDDING = "embedding"
+    SCORING = "scoring"
 
 
 class ModelState(StrEnum):
@@ -66,10 +68,11 @@ class ModelCapabilities(ApiModel):
     embedding_task_types: tuple[EmbeddingTaskType, ...] = ()
     reasoning: bool = False
     reasoning_switch: bool = False
+    score_types: tuple[ScoreType, ...] = ()
 
 
 class ModelLimits(ApiModel):
-    """`context_length` in tokens; for embedding models, of one text."""
+    """`context_length` in tokens; for embedding models of one text, for scoring models of a pair."""
 
     context_length: int = 0
     max_request_bytes: int = 0
@@ -86,6 +89,7 @@ class ModelLimits(ApiModel):
     max_images: int = 0
     max_image_bytes: int = 0
     max_image_pixels: int = 0
+    max_documents: int = 0
 
 
 class Model(ApiModel):

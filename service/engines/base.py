@@ -1,4 +1,4 @@
-"""What an engine is: something that turns token ids into text, or into a vector."""
+"""What an engine is: something that turns token ids into text, a vector or a score."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from service.api.sampling import TokenLogProbs
 from service.decoding.constraint import Constraint
 from service.decoding.plan import ModelBounds, SamplingPlan
 from service.images.decoding import Picture
+from service.prompts.pairs import Pair, PairTokenizer
 from service.prompts.renderer import Renderer
 from service.prompts.task_prefixes import TaskPrefixes
 from service.prompts.tokenizer import Prompt, Tokenizer
@@ -85,7 +86,7 @@ class Capacity:
 
 
 class Engine(Protocol):
-    """What the life cycle of the server does with an engine of either kind."""
+    """What the life cycle of the server does with an engine of any kind."""
 
     @property
     def identifier(self) -> str:
@@ -162,6 +163,20 @@ class LanguageEngine(Engine, Protocol):
 
         Raises EngineFailed when the engine dies, and RequestErrors for what only the engine can know to be wrong.
         """
+        ...
+
+
+class ScoringEngine(Engine, Protocol):
+    """Runs one cross-encoder."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    @property
+    def pairs(self) -> PairTokenizer: ...
+
+    async def score(self, request_id: str, pair: Pair) -> float:
+        """The logit of a pair that is tokenised already."""
         ...
 
 

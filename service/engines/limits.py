@@ -32,5 +32,16 @@ def embedding_limits(settings: LimitSettings, context_length: int) -> ModelLimit
         max_request_bytes=settings.max_request_bytes,
         max_elements=settings.max_elements,
         max_contents=settings.max_contents,
+        max_documents=settings.max_documents,
+        max_tokenized_tokens=settings.max_tokenized_tokens,
+    )
+
+
+def scoring_limits(settings: LimitSettings, context_length: int) -> ModelLimits:
+    return ModelLimits(
+        context_length=context_length,
+        max_request_bytes=settings.max_request_bytes,
+        max_elements=settings.max_elements,
+        max_documents=settings.max_documents,
         max_tokenized_tokens=settings.max_tokenized_tokens,
     )

@@ -8,13 +8,18 @@ from typing import cast
 from service.api.load import ModelLoad
 from service.api.models import Model, ModelState, ModelType
 from service.engines.admission import Admission, Bounds, Quotas
-from service.engines.base import Capacity, EmbeddingEngine, Engine, LanguageEngine
+from service.engines.base import Capacity, EmbeddingEngine, Engine, LanguageEngine, ScoringEngine
 from service.errors import EngineFailed, InferwireError, ModelNotFound, ModelNotReady, PermissionDenied, WrongModelType
 from service.prompts.tokenizer import Tokenizer
 from service.settings import AdmissionSettings, ModelSettings
 from service.telemetry.calls import Call, TokenTally
 
 RETRY_S = 5.0
+TYPE_NAMES = {
+    ModelType.LLM: "a language model",
+    ModelType.EMBEDDING: "an embedding model",
+    ModelType.SCORING: "a scoring model",
+}
 # No engine works for it, but cores that streams need, too. A request's tokens are guessed from its length.
 TOKENIZING = Bounds(
     running_requests=max(1, len(os.sched_getaffinity(0)) // 2),
@@ -57,10 +62,15 @@ class Registry:
         return _alive(self._find(model_id, call))
 
     def language_engine(self, model_id: str, call: Call) -> LanguageEngine:
-        return cast(LanguageEngine, self._ready(model_id, ModelType.LLM, call))
+        return cast(LanguageEngine, self._ready(model_id, (ModelType.LLM,), call))
 
     def embedding_engine(self, model_id: str, call: Call) -> EmbeddingEngine:
-        return cast(EmbeddingEngine, self._ready(model_id, ModelType.EMBEDDING, call))
+        return cast(EmbeddingEngine, self._ready(model_id, (ModelType.EMBEDDING,), call))
+
+    def scoring_engine(self, model_id: str, call: Call) -> EmbeddingEngine | ScoringEngine:
+        """One that scores; `model_type` tells which it is."""
+        engine = self._ready(model_id, (ModelType.SCORING, ModelType.EMBEDDING), call)
+        return cast("EmbeddingEngine | ScoringEngine", engine)
 
     def admission(self, engine: Engine) -> Admission:
         """The places of an engine that is loaded, and the queue in front of them."""
@@ -110,10 +120,10 @@ class Registry:
         call.model, call.tally = model_id, self._tallies[model_id]
         return engine
 
-    def _ready(self, model_id: str, model_type: ModelType, call: Call) -> Engine:
+    def _ready(self, model_id: str, wanted_types: Sequence[ModelType], call: Call) -> Engine:
         engine = self._find(model_id, call)
-        if engine.model_type is not model_type:
-            wanted = "a language model" if model_type is ModelType.LLM else "an embedding model"
+        if engine.model_type not in wanted_types:
+            wanted = " or ".join(TYPE_NAMES[model_type] for model_type in wanted_types)
             raise WrongModelType(f"The model {model_id!r} is not {wanted}.", metadata={"model_type": engine.model_type})
         return _alive(engine)
 
@@ -121,7 +131,7 @@ class Registry:
 def tokenizer_of(engine: Engine) -> Tokenizer:
     if engine.model_type is ModelType.LLM:
         return cast(LanguageEngine, engine).renderer.tokenizer
-    return cast(EmbeddingEngine, engine).tokenizer
+    return cast("EmbeddingEngine | ScoringEngine", engine).tokenizer
 
 
 def _bounds(settings: AdmissionSettings, capacity: Capacity) -> Bounds:

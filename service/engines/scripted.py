@@ -12,19 +12,21 @@ from dataclasses import dataclass, field, replace
 from itertools import cycle
 
 from prometheus_client.metrics_core import Metric
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from service.api.models import Model, ModelCapabilities, ModelState, ModelType
 from service.api.response_format import ResponseFormatType
 from service.api.sampling import TokenLogProbs
+from service.api.score import ScoreType
 from service.api.tools import ToolPromptFormat
 from service.decoding.plan import ModelBounds
 from service.engines.base import Capacity, Engine, Finish, FinishReason, GenerationRequest, GenerationStep
-from service.engines.limits import embedding_limits, language_limits
+from service.engines.limits import embedding_limits, language_limits, scoring_limits
 from service.engines.logprobs import Candidate, position
 from service.errors import EngineFailed, InternalError
 from service.images.decoding import Picture
+from service.prompts.pairs import Pair, PairTokenizer
 from service.prompts.renderer import Renderer
 from service.prompts.task_prefixes import TaskPrefixes
 from service.prompts.tokenizer import PreparedImages, Prompt, Segment
@@ -67,11 +69,17 @@ def build(model: ModelSettings, settings: Settings) -> Engine:
     limits = model.limits_within(settings.limits)
     if model.type is ModelType.LLM:
         return ScriptedLanguageEngine(model.id, limits)
+    if model.type is ModelType.SCORING:
+        return ScriptedScoringEngine(model.id, limits)
     return ScriptedEmbeddingEngine(model.id, limits)
 
 
 def byte_tokenizer(
-    chat_template: str = CHAT_TEMPLATE, special: Sequence[str] = (), added: Sequence[str] = ()
+    chat_template: str = CHAT_TEMPLATE,
+    special: Sequence[str] = (),
+    added: Sequence[str] = (),
+    *,
+    separates_pairs: bool = False,
 ) -> PromptTokenizer:
     """One token per byte, and two control tokens: small enough to be made on the spot.
 
@@ -85,8 +93,18 @@ def byte_tokenizer(
     specials = ("<|im_start|>", END_OF_TURN, *special)
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in specials])
     tokenizer.add_tokens([AddedToken(name, special=False, normalized=False) for name in added])
+    if separates_pairs:
+        end = (END_OF_TURN, tokenizer.token_to_id(END_OF_TURN))
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"$A {END_OF_TURN}", pair=f"$A {END_OF_TURN} $B:1 {END_OF_TURN}:1", special_tokens=[end]
+        )
     return PromptTokenizer(
-        PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TURN, chat_template=chat_template)
+        PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer,
+            eos_token=END_OF_TURN,
+            chat_template=chat_template,
+            model_input_names=["input_ids", "token_type_ids"] if separates_pairs else ["input_ids"],
+        )
     )
 
 
@@ -313,7 +331,9 @@ class ScriptedEmbeddingEngine(_Scripted):
             metadata={"context_length": CONTEXT_LENGTH, "embedding_dimension": DIMENSION},
             embedding_dimension=DIMENSION,
             capabilities=ModelCapabilities(
-                output_dimension=True, embedding_task_types=tuple(self.task_prefixes.by_task)
+                output_dimension=True,
+                embedding_task_types=tuple(self.task_prefixes.by_task),
+                score_types=(ScoreType.COSINE,),
             ),
             limits=embedding_limits(limits, CONTEXT_LENGTH),
         )
@@ -322,6 +342,32 @@ class ScriptedEmbeddingEngine(_Scripted):
         values = list(_noise(token_ids, dimension or DIMENSION))
         length = math.sqrt(sum(value * value for value in values))
         return [value / length for value in values]
+
+
+class ScriptedScoringEngine(_Scripted):
+    """Logits by how many tokens of the two texts are the same. See engines.base.ScoringEngine."""
+
+    model_type = ModelType.SCORING
+
+    def __init__(self, identifier: str, limits: LimitSettings) -> None:
+        super().__init__(identifier, limits)
+        self.tokenizer = byte_tokenizer(separates_pairs=True)
+        self.pairs = PairTokenizer(self.tokenizer)
+        self.model = Model(
+            identifier=identifier,
+            provider_resource_id="scripted",
+            provider_id="scripted",
+            model_type=ModelType.SCORING,
+            state=ModelState.LOADING,
+            metadata={"context_length": CONTEXT_LENGTH},
+            capabilities=ModelCapabilities(score_types=(ScoreType.CROSS_ENCODER,)),
+            limits=scoring_limits(limits, CONTEXT_LENGTH),
+        )
+
+    async def score(self, request_id: str, pair: Pair) -> float:
+        assert pair.second_type_from is not None
+        query, document = pair.token_ids[: pair.second_type_from], pair.token_ids[pair.second_type_from :]
+        return float(len(set(query) & set(document)) - 3)
 
 
 def _noise(token_ids: Sequence[int], count: int) -> Iterator[float]:

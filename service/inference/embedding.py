@@ -42,12 +42,12 @@ class Embedder:
         limit = self._engine.model.limits.context_length
         cuts = self._truncation is not TextTruncation.NONE
         if not cuts and tokenizer.surely_exceeds(self._prefix.text + text, limit):
-            raise _too_long(None, limit)
+            raise text_too_long("text", None, limit)
         prompt = tokenizer.encode([self._prefix, Segment(text, trusted=False)])
         around = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
         tokens = len(prompt.token_ids) + around
         if not cuts and tokens > limit:
-            raise _too_long(tokens, limit)
+            raise text_too_long("text", tokens, limit)
         whole = tokenizer.prefix_ids + self._cut(prompt.token_ids, limit - around) + tokenizer.suffix_ids
         return EmbeddingInput(whole, tokens, prompt.neutralized_spans)
 
@@ -98,12 +98,12 @@ def _check_task_type(options: EmbeddingOptions, model: Model) -> None:
         raise UnsupportedByModel("task_type", "The model doesn't embed questions and documents differently.")
 
 
-def _too_long(tokens: int | None, limit: int) -> ContextLengthExceeded:
+def text_too_long(field: str, tokens: int | None, limit: int) -> ContextLengthExceeded:
     """`tokens` is None for a text that is far too long to be counted."""
     shown = f"more than {limit}" if tokens is None else str(tokens)
     counted = {} if tokens is None else {"tokens": str(tokens)}
     return ContextLengthExceeded(
-        "text",
-        f"The text has {shown} tokens; the model takes {limit}. Set text_truncation to cut it.",
+        field,
+        f"It has {shown} tokens; the model takes {limit}. Set text_truncation to cut it.",
         metadata={"limit": str(limit), **counted},
     )

@@ -1,16 +1,15 @@
 """Embeddings: texts in, vectors out."""
 
 import asyncio
-import uuid
 from collections.abc import Sequence
 
 from service.api.content import InterleavedContentItem
-from service.api.embeddings import Embedding, EmbeddingsRequest, EmbeddingsResponse
+from service.api.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from service.api.models import Model
-from service.api.usage import Timings, Usage
 from service.engines.registry import Registry
-from service.errors import InferwireError, InvalidField, RequestError
+from service.errors import InvalidField, RequestError
 from service.inference.embedding import Embedder, EmbeddingInput
+from service.inference.pooling import each_of, placed, timings_of, usage_of
 from service.telemetry.calls import Call
 
 
@@ -28,21 +27,12 @@ class Embeddings:
         embedder = Embedder(engine, request)
         inputs = await asyncio.to_thread(_read_all, embedder, request.contents)
         tokens = sum(len(i.token_ids) for i in inputs)
-        async with admission.place(call.identity, tokens, call.remaining_s()) as place:
-            place.used = tokens
-            call.count_prompt(tokens)
-            call.neutralized_spans = sum(i.neutralized_spans for i in inputs)
-            call.queued_s = call.elapsed_s()
-            embeddings = await _embed_all(embedder, inputs)
+        async with placed(admission, tokens, sum(i.neutralized_spans for i in inputs), call):
+            embeddings = await each_of(inputs, embedder.embed)
         return EmbeddingsResponse(
             embeddings=embeddings,
-            usage=Usage(
-                prompt_tokens=call.prompt_tokens,
-                cached_tokens=0,
-                completion_tokens=0,
-                neutralized_spans=call.neutralized_spans,
-            ),
-            timings=Timings(call.queued_s, None, call.elapsed_s()),
+            usage=usage_of(call),
+            timings=timings_of(call),
             model_id=request.model_id,
             request_id=call.request_id,
         )
@@ -63,16 +53,3 @@ def _read(embedder: Embedder, item: InterleavedContentItem, index: int) -> Embed
         return embedder.read(item)
     except RequestError as error:
         raise error.under(f"contents[{index}]") from None
-
-
-async def _embed_all(embedder: Embedder, inputs: Sequence[EmbeddingInput]) -> list[Embedding]:
-    """All at once, for the engine to batch. When one fails, the others are given up."""
-    request_id = uuid.uuid4().hex
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(embedder.embed(f"{request_id}-{index}", text)) for index, text in enumerate(inputs)
-            ]
-    except* InferwireError as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]

@@ -21,12 +21,13 @@ from service.api.tokenize import (
     TokenizeResponse,
     TokenizeText,
 )
-from service.api.usage import Timings, Usage
+from service.api.usage import Timings
 from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.engines.registry import Registry, tokenizer_of
 from service.errors import InvalidField, RequestError, UnsupportedByModel
 from service.inference.planning import Draft, read_turns
+from service.inference.pooling import usage_of
 from service.inference.tokenizing import (
     SpecialTokens,
     Tokens,
@@ -71,7 +72,7 @@ class Tokenize:
             spans=tokens.spans,
             count=len(tokens.ids),
             context_length=engine.model.limits.context_length,
-            usage=_usage(call),
+            usage=usage_of(call),
             timings=Timings(queued_s, None, call.elapsed_s()),
             model_id=request.model_id,
             request_id=call.request_id,
@@ -86,7 +87,7 @@ class Tokenize:
         return DetokenizeResponse(
             text=text,
             data=data,
-            usage=_usage(call),
+            usage=usage_of(call),
             timings=Timings(queued_s, None, call.elapsed_s()),
             model_id=request.model_id,
             request_id=call.request_id,
@@ -137,12 +138,3 @@ def _refuse_images(conversation: TokenizeConversation) -> None:
         items = (*content_items(message.content), *content_items(context or ""))
         if any(isinstance(item, ImageContentItem) for item in items):
             raise InvalidField(f"messages[{index}]", "Tokenize takes texts only; Preflight tells the tokens of images.")
-
-
-def _usage(call: Call) -> Usage:
-    return Usage(
-        prompt_tokens=call.prompt_tokens,
-        cached_tokens=0,
-        completion_tokens=0,
-        neutralized_spans=call.neutralized_spans,
-    )

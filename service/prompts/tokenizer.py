@@ -120,6 +120,10 @@ class Tokenizer:
         # A word that the cut went through may have more tokens than as a whole.
         return len(head) < len(text) and len(_encoded(self._control.guarded, head).ids) > limit + LONG_TOKEN
 
+    def pair_sample(self) -> Any:
+        """How the library encodes a pair of two short texts, special tokens included."""
+        return self._fast.encode("a", "b", add_special_tokens=True)
+
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for; of an added token, its spelling."""
         found: bytes = self._token_bytes(token_id)

@@ -10,6 +10,7 @@ from inferwire.v1 import (
     embeddings_pb2,
     inference_service_pb2_grpc,
     preflight_pb2,
+    score_pb2,
     tokenize_pb2,
 )
 from service.api.embeddings import EmbeddingOptions
@@ -20,6 +21,7 @@ from service.inference.chat import Chat
 from service.inference.completion import Completion
 from service.inference.embeddings import Embeddings
 from service.inference.preflight import Preflight
+from service.inference.scoring import Scoring
 from service.inference.tokenize import Tokenize
 from service.rpc.context import Context
 from service.telemetry.calls import current_call
@@ -38,6 +40,12 @@ from service.wire.embeddings import (
 )
 from service.wire.fields import at, chosen
 from service.wire.preflight import preflight_report_to_proto, preflight_request_from_proto
+from service.wire.score import (
+    rerank_request_from_proto,
+    rerank_response_to_proto,
+    score_request_from_proto,
+    score_response_to_proto,
+)
 from service.wire.tokenize import (
     detokenize_request_from_proto,
     detokenize_response_to_proto,
@@ -57,6 +65,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         embeddings: Embeddings,
         bulk_embeddings: BulkEmbeddings,
         preflight: Preflight,
+        scoring: Scoring,
         tokenize: Tokenize,
     ) -> None:
         self._chat = chat
@@ -64,6 +73,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         self._embeddings = embeddings
         self._bulk_embeddings = bulk_embeddings
         self._preflight = preflight
+        self._scoring = scoring
         self._tokenize = tokenize
 
     async def ChatCompletion(
@@ -120,6 +130,14 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
             # What is being asked for: it would be refused so.
             return preflight_report_to_proto(PreflightReport.refusal(error.violations))
         return preflight_report_to_proto(await self._preflight.examine(examined, current_call()))
+
+    async def Score(self, request: score_pb2.ScoreRequest, context: Context) -> score_pb2.ScoreResponse:
+        answer = await self._scoring.score(score_request_from_proto(request), current_call())
+        return score_response_to_proto(answer)
+
+    async def Rerank(self, request: score_pb2.RerankRequest, context: Context) -> score_pb2.RerankResponse:
+        answer = await self._scoring.rerank(rerank_request_from_proto(request), current_call())
+        return rerank_response_to_proto(answer)
 
     async def Tokenize(self, request: tokenize_pb2.TokenizeRequest, context: Context) -> tokenize_pb2.TokenizeResponse:
         answer = await self._tokenize.tokenize(tokenize_request_from_proto(request), current_call())

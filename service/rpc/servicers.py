@@ -18,6 +18,7 @@ from service.inference.completion import Completion
 from service.inference.embeddings import Embeddings
 from service.inference.images import Images
 from service.inference.preflight import Preflight
+from service.inference.scoring import Scoring
 from service.inference.tokenize import Tokenize
 from service.rpc.admin import AdminServicer, Operations
 from service.rpc.inference import InferenceServicer
@@ -45,6 +46,7 @@ def add_servicers(
         Embeddings(registry),
         BulkEmbeddings(registry, limits),
         Preflight(registry, compile_check, images),
+        Scoring(registry),
         Tokenize(registry, compile_check),
     )
     inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(inference, server)

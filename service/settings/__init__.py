@@ -87,6 +87,7 @@ class LimitSettings(Section):
     max_constraint_bytes: int = Field(
         64 * 1024, ge=1, description="The most bytes of a schema, grammar or regular expression."
     )
+    max_documents: int = Field(2048, ge=1, description="The most pairs or documents of one Score or Rerank call.")
     max_tokenized_tokens: int = Field(131_072, ge=1, description="The most tokens of one Tokenize or Detokenize call.")
     max_images: int = Field(16, ge=1, description="The most images of one request.")
     max_image_bytes: int = Field(
@@ -156,7 +157,7 @@ class ModelSettings(Section):
 
     path: str = Field(min_length=1, description="A folder, or a Hugging Face name.")
     id: str = Field("", description="The name that requests use. Empty: the last part of the path.")
-    type: ModelType = Field(ModelType.LLM, description="`llm` or `embedding`.")
+    type: ModelType = Field(ModelType.LLM, description="`llm`, `embedding`, or `scoring` for a cross-encoder.")
     engine: EngineKind = Field(EngineKind.VLLM, description="`vllm`, or `scripted` for tests without a model.")
     tool_prompt_format: ToolPromptFormat | None = Field(
         None,
@@ -186,6 +187,12 @@ class ModelSettings(Section):
     engine_args: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the engine as they are (vLLM's AsyncEngineArgs)."
     )
+
+    @model_validator(mode="after")
+    def _scores_only_by_script(self) -> Self:
+        if self.type is ModelType.SCORING and self.engine is not EngineKind.SCRIPTED:
+            raise ValueError("cross-encoders (`scoring`) run on the scripted engine only in this build")
+        return self
 
     @model_validator(mode="after")
     def _name_after_path(self) -> Self:

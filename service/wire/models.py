@@ -27,6 +27,7 @@ from service.wire.fields import (
     struct_of,
 )
 from service.wire.response_format import FORMAT_TYPE
+from service.wire.score import SCORE_TYPE
 from service.wire.tools import PROMPT_FORMAT
 
 STATE = EnumPair(ModelState, pb.ModelState, "MODEL_STATE_")
@@ -78,6 +79,7 @@ def capabilities_from_proto(message: pb.ModelCapabilities) -> ModelCapabilities:
         embedding_task_types=TASK_TYPE.known_from_proto(message.embedding_task_types),
         reasoning=message.reasoning,
         reasoning_switch=message.reasoning_switch,
+        score_types=SCORE_TYPE.known_from_proto(message.score_types),
     )
 
 
@@ -91,6 +93,7 @@ def capabilities_to_proto(capabilities: ModelCapabilities) -> pb.ModelCapabiliti
         embedding_task_types=map(TASK_TYPE.to_proto, capabilities.embedding_task_types),
         reasoning=capabilities.reasoning,
         reasoning_switch=capabilities.reasoning_switch,
+        score_types=map(SCORE_TYPE.to_proto, capabilities.score_types),
     )
 
 
@@ -111,6 +114,7 @@ def limits_from_proto(message: pb.ModelLimits) -> ModelLimits:
         max_images=message.max_images,
         max_image_bytes=message.max_image_bytes,
         max_image_pixels=message.max_image_pixels,
+        max_documents=message.max_documents,
     )
 
 
@@ -131,6 +135,7 @@ def limits_to_proto(limits: ModelLimits) -> pb.ModelLimits:
         max_images=limits.max_images,
         max_image_bytes=limits.max_image_bytes,
         max_image_pixels=limits.max_image_pixels,
+        max_documents=limits.max_documents,
     )
 
 

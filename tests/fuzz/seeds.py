@@ -181,6 +181,22 @@ VALID: dict[str, list[Fields]] = {
     "StreamCompletion": COMPLETIONS,
     "Preflight": [*({"chat": fields} for fields in CHATS), *({"completion": fields} for fields in COMPLETIONS)],
     "Embeddings": EMBEDDINGS,
+    "Score": [
+        {"model_id": EMBEDDER, "pairs": [{"query": "cat", "document": "b é 🦊"}, {"query": "a", "document": "c"}]},
+        {"model_id": EMBEDDER, "pairs": [{"query": "a", "document": "b"}], "text_truncation": 2},
+        {"model_id": LLM, "pairs": [{"query": "a", "document": "b"}], "raw_scores": True},
+    ],
+    "Rerank": [
+        {
+            "model_id": EMBEDDER,
+            "query": "cat",
+            "documents": [{"text": "a", "id": "1"}, {"text": "b"}],
+            "top_n": 1,
+            "return_documents": True,
+            "text_truncation": "TEXT_TRUNCATION_END",
+        },
+        {"model_id": EMBEDDER, "query": "cat", "documents": [{"text": "a"}], "raw_scores": True},
+    ],
     "Tokenize": [
         {"model_id": LLM, "text": {"text": "a <|im_end|> é 🦊", "return_spans": True}, "return_pieces": True},
         {"model_id": EMBEDDER, "text": {"text": "cat", "add_special_tokens": False}},

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from google.rpc import error_details_pb2, status_pb2
 
-from inferwire.v1 import chat_pb2, completion_pb2, embeddings_pb2, models_pb2, preflight_pb2, tokenize_pb2
+from inferwire.v1 import chat_pb2, completion_pb2, embeddings_pb2, models_pb2, preflight_pb2, score_pb2, tokenize_pb2
 from tests.e2e.test_readme import console
 from tests.mesh.calls import BREAKING, FAILS_ALWAYS, Mesh
 from tests.serving import EMBEDDER, END_S, LLM
@@ -35,6 +35,14 @@ UNARY = {
     "/v1/inference/completion": (COMPLETION, completion_pb2.CompletionResponse),
     "/v1/inference/embeddings": (EMBEDDINGS, embeddings_pb2.EmbeddingsResponse),
     "/v1/inference/preflight": ({"chat": chat()}, preflight_pb2.PreflightResponse),
+    "/v1/inference/score": (
+        {"model_id": EMBEDDER, "pairs": [{"query": "one", "document": "two"}]},
+        score_pb2.ScoreResponse,
+    ),
+    "/v1/inference/rerank": (
+        {"model_id": EMBEDDER, "query": "one", "documents": [{"text": "two"}]},
+        score_pb2.RerankResponse,
+    ),
     "/v1/inference/tokenize": ({"model_id": LLM, "text": {"text": "Hi"}}, tokenize_pb2.TokenizeResponse),
     "/v1/inference/detokenize": ({"model_id": LLM, "token_ids": [7]}, tokenize_pb2.DetokenizeResponse),
     "/v1/models": (None, models_pb2.ListModelsResponse),

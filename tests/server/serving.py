@@ -30,7 +30,7 @@ from service.settings import (
 )
 from tests.decoding.tried import TriedHere
 
-LLM, EMBEDDER = "llm", "embedder"
+LLM, EMBEDDER, SCORER = "llm", "embedder", "scorer"
 LIMITS = LimitSettings(
     max_request_bytes=8192,
     max_elements=1000,
@@ -38,6 +38,7 @@ LIMITS = LimitSettings(
     max_contents=8,
     max_stream_items=32,
     max_constraint_bytes=1024,
+    max_documents=8,
     max_tokenized_tokens=2048,
 )
 PATIENCE_S = 10

@@ -17,6 +17,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "ChatCompletion": {"model_id": LLM, "messages": [USER]},
     "StreamChatCompletion": {"model_id": LLM, "messages": [USER]},
     "Embeddings": {"model_id": EMBEDDER, "contents": [{"text": "cat"}]},
+    "Score": {"model_id": EMBEDDER, "pairs": [{"query": "cat", "document": "dog"}]},
+    "Rerank": {"model_id": EMBEDDER, "query": "cat", "documents": [{"text": "dog"}]},
     "Tokenize": {"model_id": LLM, "text": {"text": "cat"}},
     "Detokenize": {"model_id": LLM, "token_ids": [66, 64]},
     "ListModels": {},

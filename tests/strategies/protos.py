@@ -45,6 +45,8 @@ NOT_EMPTY = {
     "ChoiceResponseFormat.choices",
     "EmbeddingsRequest.contents",
     "InterleavedContentList.items",
+    "RerankRequest.documents",
+    "ScoreRequest.pairs",
     "TokenizeConversation.messages",
 }
 REQUIRED_ENUMS = {
@@ -52,6 +54,8 @@ REQUIRED_ENUMS = {
     "Model.model_type",
     "Model.state",
     "ModelLoad.state",
+    "RerankResponse.score_type",
+    "ScoreResponse.score_type",
     "ToolCallDelta.parse_status",
 }
 
@@ -85,6 +89,13 @@ LIMITS: dict[str, SearchStrategy[Any]] = {
     "SamplingParams.repetition_penalty": shapes.float32(0, 2, above=True),
     "SamplingParams.stop": shapes.words,
     "SamplingParams.stop_token_ids": shapes.token_ids,
+    "RerankDocument.text": shapes.words,
+    "RerankRequest.model_id": shapes.words,
+    "RerankRequest.query": shapes.words,
+    "RerankRequest.top_n": st.integers(1, shapes.INT32_MAX),
+    "ScorePair.document": shapes.words,
+    "ScorePair.query": shapes.words,
+    "ScoreRequest.model_id": shapes.words,
     "TokenizeRequest.model_id": shapes.words,
     "ToolDefinition.input_schema_json": shapes.words,
     "ToolName.custom": shapes.custom_tool_names,

@@ -77,6 +77,17 @@ from service.api.sampling import (
     TopKSamplingStrategy,
     TopPSamplingStrategy,
 )
+from service.api.score import (
+    RerankDocument,
+    RerankRequest,
+    RerankResponse,
+    RerankResult,
+    ScorePair,
+    ScoreRequest,
+    ScoreResponse,
+    ScoreResult,
+    ScoreType,
+)
 from service.api.tokenize import (
     DetokenizeRequest,
     DetokenizeResponse,
@@ -412,6 +423,7 @@ capabilities = st.builds(
     embedding_task_types=some(st.sampled_from(EmbeddingTaskType)),
     reasoning=st.booleans(),
     reasoning_switch=st.booleans(),
+    score_types=some(st.sampled_from(ScoreType)),
 )
 limits = st.builds(
     ModelLimits,
@@ -430,6 +442,7 @@ limits = st.builds(
     max_images=counts,
     max_image_bytes=st.integers(0, INT64_MAX),
     max_image_pixels=st.integers(0, INT64_MAX),
+    max_documents=counts,
 )
 quantizations = st.one_of(
     st.builds(Bf16QuantizationConfig, method=maybe(texts)),
@@ -503,6 +516,58 @@ detokenize_responses = st.builds(
     DetokenizeResponse,
     text=texts,
     data=st.binary(max_size=8),
+    usage=usages,
+    timings=timings,
+    model_id=texts,
+    request_id=texts,
+)
+
+truncations = st.sampled_from(TextTruncation)
+score_pairs = st.builds(ScorePair, query=words, document=words)
+score_requests = st.builds(
+    ScoreRequest,
+    model_id=words,
+    pairs=some(score_pairs, least=1),
+    text_truncation=maybe(truncations),
+    raw_scores=st.booleans(),
+)
+score_results = st.builds(
+    ScoreResult, score=float32(), truncated=st.booleans(), original_tokens=counts, used_tokens=counts
+)
+score_responses = st.builds(
+    ScoreResponse,
+    results=some(score_results),
+    score_type=st.sampled_from(ScoreType),
+    usage=usages,
+    timings=timings,
+    model_id=texts,
+    request_id=texts,
+)
+rerank_documents = st.builds(RerankDocument, text=words, id=texts)
+rerank_requests = st.builds(
+    RerankRequest,
+    model_id=words,
+    query=words,
+    documents=some(rerank_documents, least=1),
+    top_n=maybe(st.integers(1, INT32_MAX)),
+    return_documents=st.booleans(),
+    text_truncation=maybe(truncations),
+    raw_scores=st.booleans(),
+)
+rerank_results = st.builds(
+    RerankResult,
+    index=counts,
+    relevance_score=float32(),
+    id=texts,
+    document=maybe(rerank_documents),
+    truncated=st.booleans(),
+    original_tokens=counts,
+    used_tokens=counts,
+)
+rerank_responses = st.builds(
+    RerankResponse,
+    results=some(rerank_results),
+    score_type=st.sampled_from(ScoreType),
     usage=usages,
     timings=timings,
     model_id=texts,

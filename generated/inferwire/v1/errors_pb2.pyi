@@ -33,7 +33,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INVALID_CONSTRAINT: _ErrorReason.ValueType  # 4
     """INVALID_ARGUMENT: a schema, grammar or expression is not valid, or asks for what the decoder can't enforce."""
     ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: _ErrorReason.ValueType  # 5
-    """INVALID_ARGUMENT: the prompt, or a text to embed, is longer than the model takes. Metadata: `limit`, and `tokens`
+    """INVALID_ARGUMENT: the prompt, or a text to embed or to score, is longer than the model takes. Metadata: `limit`, and `tokens`
     unless it is so much longer that they were not counted.
     """
     ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 6
@@ -49,7 +49,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 9
     """NOT_FOUND: no model has this identifier. Metadata: `known_models`, comma-separated. Don't retry."""
     ERROR_REASON_WRONG_MODEL_TYPE: _ErrorReason.ValueType  # 10
-    """FAILED_PRECONDITION: the model is of the other type: text was asked of an embedding model, or the reverse."""
+    """FAILED_PRECONDITION: the model is of another type: text was asked of an embedding model, or the reverse. Metadata:
+    `model_type`.
+    """
     ERROR_REASON_MODEL_NOT_READY: _ErrorReason.ValueType  # 11
     """UNAVAILABLE: the model is still loading. Retry."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 12
@@ -98,7 +100,7 @@ ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 3
 ERROR_REASON_INVALID_CONSTRAINT: ErrorReason.ValueType  # 4
 """INVALID_ARGUMENT: a schema, grammar or expression is not valid, or asks for what the decoder can't enforce."""
 ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: ErrorReason.ValueType  # 5
-"""INVALID_ARGUMENT: the prompt, or a text to embed, is longer than the model takes. Metadata: `limit`, and `tokens`
+"""INVALID_ARGUMENT: the prompt, or a text to embed or to score, is longer than the model takes. Metadata: `limit`, and `tokens`
 unless it is so much longer that they were not counted.
 """
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 6
@@ -114,7 +116,9 @@ ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 8
 ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 9
 """NOT_FOUND: no model has this identifier. Metadata: `known_models`, comma-separated. Don't retry."""
 ERROR_REASON_WRONG_MODEL_TYPE: ErrorReason.ValueType  # 10
-"""FAILED_PRECONDITION: the model is of the other type: text was asked of an embedding model, or the reverse."""
+"""FAILED_PRECONDITION: the model is of another type: text was asked of an embedding model, or the reverse. Metadata:
+`model_type`.
+"""
 ERROR_REASON_MODEL_NOT_READY: ErrorReason.ValueType  # 11
 """UNAVAILABLE: the model is still loading. Retry."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 12

@@ -7,6 +7,7 @@ from inferwire.v1 import chat_pb2 as inferwire_dot_v1_dot_chat__pb2
 from inferwire.v1 import completion_pb2 as inferwire_dot_v1_dot_completion__pb2
 from inferwire.v1 import embeddings_pb2 as inferwire_dot_v1_dot_embeddings__pb2
 from inferwire.v1 import preflight_pb2 as inferwire_dot_v1_dot_preflight__pb2
+from inferwire.v1 import score_pb2 as inferwire_dot_v1_dot_score__pb2
 from inferwire.v1 import tokenize_pb2 as inferwire_dot_v1_dot_tokenize__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -30,7 +31,7 @@ if _version_not_supported:
 
 
 class InferenceServiceStub:
-    """InferenceService runs language models and embedding models.
+    """InferenceService runs language models, embedding models and scoring models.
 
     Any method may answer INVALID_ARGUMENT for a request that breaks its description, NOT_FOUND for an unknown model,
     FAILED_PRECONDITION for a model of the wrong type, UNIMPLEMENTED for a field that this build doesn't honour,
@@ -87,6 +88,16 @@ class InferenceServiceStub:
                 request_serializer=inferwire_dot_v1_dot_preflight__pb2.PreflightRequest.SerializeToString,
                 response_deserializer=inferwire_dot_v1_dot_preflight__pb2.PreflightResponse.FromString,
                 _registered_method=True)
+        self.Score = channel.unary_unary(
+                '/inferwire.v1.InferenceService/Score',
+                request_serializer=inferwire_dot_v1_dot_score__pb2.ScoreRequest.SerializeToString,
+                response_deserializer=inferwire_dot_v1_dot_score__pb2.ScoreResponse.FromString,
+                _registered_method=True)
+        self.Rerank = channel.unary_unary(
+                '/inferwire.v1.InferenceService/Rerank',
+                request_serializer=inferwire_dot_v1_dot_score__pb2.RerankRequest.SerializeToString,
+                response_deserializer=inferwire_dot_v1_dot_score__pb2.RerankResponse.FromString,
+                _registered_method=True)
         self.Tokenize = channel.unary_unary(
                 '/inferwire.v1.InferenceService/Tokenize',
                 request_serializer=inferwire_dot_v1_dot_tokenize__pb2.TokenizeRequest.SerializeToString,
@@ -100,7 +111,7 @@ class InferenceServiceStub:
 
 
 class InferenceServiceServicer:
-    """InferenceService runs language models and embedding models.
+    """InferenceService runs language models, embedding models and scoring models.
 
     Any method may answer INVALID_ARGUMENT for a request that breaks its description, NOT_FOUND for an unknown model,
     FAILED_PRECONDITION for a model of the wrong type, UNIMPLEMENTED for a field that this build doesn't honour,
@@ -189,6 +200,21 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Score(self, request, context):
+        """Score returns how well each document of a pair fits to its query: by a cross-encoder, or by the cosine of embeddings.
+        One bad pair fails the call and is named.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rerank(self, request, context):
+        """Rerank returns documents in the order of how well they fit to one query, scored as by Score.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Tokenize(self, request, context):
         """Tokenize returns the tokens that a model would read for a text or a conversation. MESSAGE_TOO_LARGE when they are more
         than `limits.max_tokenized_tokens`.
@@ -245,6 +271,16 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     request_deserializer=inferwire_dot_v1_dot_preflight__pb2.PreflightRequest.FromString,
                     response_serializer=inferwire_dot_v1_dot_preflight__pb2.PreflightResponse.SerializeToString,
             ),
+            'Score': grpc.unary_unary_rpc_method_handler(
+                    servicer.Score,
+                    request_deserializer=inferwire_dot_v1_dot_score__pb2.ScoreRequest.FromString,
+                    response_serializer=inferwire_dot_v1_dot_score__pb2.ScoreResponse.SerializeToString,
+            ),
+            'Rerank': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rerank,
+                    request_deserializer=inferwire_dot_v1_dot_score__pb2.RerankRequest.FromString,
+                    response_serializer=inferwire_dot_v1_dot_score__pb2.RerankResponse.SerializeToString,
+            ),
             'Tokenize': grpc.unary_unary_rpc_method_handler(
                     servicer.Tokenize,
                     request_deserializer=inferwire_dot_v1_dot_tokenize__pb2.TokenizeRequest.FromString,
@@ -264,7 +300,7 @@ def add_InferenceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class InferenceService:
-    """InferenceService runs language models and embedding models.
+    """InferenceService runs language models, embedding models and scoring models.
 
     Any method may answer INVALID_ARGUMENT for a request that breaks its description, NOT_FOUND for an unknown model,
     FAILED_PRECONDITION for a model of the wrong type, UNIMPLEMENTED for a field that this build doesn't honour,
@@ -459,6 +495,60 @@ class InferenceService:
             '/inferwire.v1.InferenceService/Preflight',
             inferwire_dot_v1_dot_preflight__pb2.PreflightRequest.SerializeToString,
             inferwire_dot_v1_dot_preflight__pb2.PreflightResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Score(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferwire.v1.InferenceService/Score',
+            inferwire_dot_v1_dot_score__pb2.ScoreRequest.SerializeToString,
+            inferwire_dot_v1_dot_score__pb2.ScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rerank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferwire.v1.InferenceService/Rerank',
+            inferwire_dot_v1_dot_score__pb2.RerankRequest.SerializeToString,
+            inferwire_dot_v1_dot_score__pb2.RerankResponse.FromString,
             options,
             channel_credentials,
             insecure,

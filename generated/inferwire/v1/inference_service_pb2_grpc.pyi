@@ -9,6 +9,7 @@ from inferwire.v1 import chat_pb2 as _chat_pb2
 from inferwire.v1 import completion_pb2 as _completion_pb2
 from inferwire.v1 import embeddings_pb2 as _embeddings_pb2
 from inferwire.v1 import preflight_pb2 as _preflight_pb2
+from inferwire.v1 import score_pb2 as _score_pb2
 from inferwire.v1 import tokenize_pb2 as _tokenize_pb2
 import abc as _abc_1
 
@@ -17,7 +18,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class InferenceServiceStub:
-    """InferenceService runs language models and embedding models.
+    """InferenceService runs language models, embedding models and scoring models.
 
     Any method may answer INVALID_ARGUMENT for a request that breaks its description, NOT_FOUND for an unknown model,
     FAILED_PRECONDITION for a model of the wrong type, UNIMPLEMENTED for a field that this build doesn't honour,
@@ -75,6 +76,12 @@ class InferenceServiceStub:
     """
     Preflight: _aio.UnaryUnaryMultiCallable[_preflight_pb2.PreflightRequest, _preflight_pb2.PreflightResponse]
     """Preflight tells what a chat or completion request would lead to, and all that would be refused, without generating."""
+    Score: _aio.UnaryUnaryMultiCallable[_score_pb2.ScoreRequest, _score_pb2.ScoreResponse]
+    """Score returns how well each document of a pair fits to its query: by a cross-encoder, or by the cosine of embeddings.
+    One bad pair fails the call and is named.
+    """
+    Rerank: _aio.UnaryUnaryMultiCallable[_score_pb2.RerankRequest, _score_pb2.RerankResponse]
+    """Rerank returns documents in the order of how well they fit to one query, scored as by Score."""
     Tokenize: _aio.UnaryUnaryMultiCallable[_tokenize_pb2.TokenizeRequest, _tokenize_pb2.TokenizeResponse]
     """Tokenize returns the tokens that a model would read for a text or a conversation. MESSAGE_TOO_LARGE when they are more
     than `limits.max_tokenized_tokens`.
@@ -86,7 +93,7 @@ class InferenceServiceStub:
     """Detokenize returns the text of tokens. An id that the model doesn't have is INVALID_ARGUMENT, and named."""
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
-    """InferenceService runs language models and embedding models.
+    """InferenceService runs language models, embedding models and scoring models.
 
     Any method may answer INVALID_ARGUMENT for a request that breaks its description, NOT_FOUND for an unknown model,
     FAILED_PRECONDITION for a model of the wrong type, UNIMPLEMENTED for a field that this build doesn't honour,
@@ -184,6 +191,24 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_preflight_pb2.PreflightRequest, _abc.Awaitable[_preflight_pb2.PreflightResponse]],
     ) -> _abc.Awaitable[_preflight_pb2.PreflightResponse]:
         """Preflight tells what a chat or completion request would lead to, and all that would be refused, without generating."""
+
+    @_abc_1.abstractmethod
+    def Score(
+        self,
+        request: _score_pb2.ScoreRequest,
+        context: _aio.ServicerContext[_score_pb2.ScoreRequest, _abc.Awaitable[_score_pb2.ScoreResponse]],
+    ) -> _abc.Awaitable[_score_pb2.ScoreResponse]:
+        """Score returns how well each document of a pair fits to its query: by a cross-encoder, or by the cosine of embeddings.
+        One bad pair fails the call and is named.
+        """
+
+    @_abc_1.abstractmethod
+    def Rerank(
+        self,
+        request: _score_pb2.RerankRequest,
+        context: _aio.ServicerContext[_score_pb2.RerankRequest, _abc.Awaitable[_score_pb2.RerankResponse]],
+    ) -> _abc.Awaitable[_score_pb2.RerankResponse]:
+        """Rerank returns documents in the order of how well they fit to one query, scored as by Score."""
 
     @_abc_1.abstractmethod
     def Tokenize(

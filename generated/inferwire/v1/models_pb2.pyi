@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from inferwire.v1 import embeddings_pb2 as _embeddings_pb2
 from inferwire.v1 import response_format_pb2 as _response_format_pb2
+from inferwire.v1 import score_pb2 as _score_pb2
 from inferwire.v1 import tools_pb2 as _tools_pb2
 import builtins as _builtins
 import sys
@@ -35,6 +36,8 @@ class _ModelTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelType.V
     """A language model: text."""
     MODEL_TYPE_EMBEDDING: _ModelType.ValueType  # 2
     """An embedding model: vectors."""
+    MODEL_TYPE_SCORING: _ModelType.ValueType  # 3
+    """A cross-encoder: scores of pairs of texts. RegisterModel refuses it."""
 
 class ModelType(_ModelType, metaclass=_ModelTypeEnumTypeWrapper):
     """ModelType is what a model makes."""
@@ -45,6 +48,8 @@ MODEL_TYPE_LLM: ModelType.ValueType  # 1
 """A language model: text."""
 MODEL_TYPE_EMBEDDING: ModelType.ValueType  # 2
 """An embedding model: vectors."""
+MODEL_TYPE_SCORING: ModelType.ValueType  # 3
+"""A cross-encoder: scores of pairs of texts. RegisterModel refuses it."""
 Global___ModelType: _TypeAlias = ModelType  # noqa: Y015
 
 class _ModelState:
@@ -211,6 +216,7 @@ class ModelCapabilities(_message.Message):
     EMBEDDING_TASK_TYPES_FIELD_NUMBER: _builtins.int
     REASONING_FIELD_NUMBER: _builtins.int
     REASONING_SWITCH_FIELD_NUMBER: _builtins.int
+    SCORE_TYPES_FIELD_NUMBER: _builtins.int
     images: _builtins.bool
     """Whether it reads images: in user and tool messages, and in completions. How many and how large: ModelLimits."""
     chat: _builtins.bool
@@ -233,6 +239,10 @@ class ModelCapabilities(_message.Message):
     def embedding_task_types(self) -> _containers.RepeatedScalarFieldContainer[_embeddings_pb2.EmbeddingTaskType.ValueType]:
         """The task types that it tells apart. Empty for symmetric models."""
 
+    @_builtins.property
+    def score_types(self) -> _containers.RepeatedScalarFieldContainer[_score_pb2.ScoreType.ValueType]:
+        """How Score and Rerank score with it. Empty for models that don't score."""
+
     def __init__(
         self,
         *,
@@ -244,10 +254,11 @@ class ModelCapabilities(_message.Message):
         embedding_task_types: _abc.Iterable[_embeddings_pb2.EmbeddingTaskType.ValueType] | None = ...,
         reasoning: _builtins.bool = ...,
         reasoning_switch: _builtins.bool = ...,
+        score_types: _abc.Iterable[_score_pb2.ScoreType.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "embedding_task_types", b"embedding_task_types", "images", b"images", "output_dimension", b"output_dimension", "reasoning", b"reasoning", "reasoning_switch", b"reasoning_switch", "response_formats", b"response_formats", "tool_prompt_formats", b"tool_prompt_formats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "embedding_task_types", b"embedding_task_types", "images", b"images", "output_dimension", b"output_dimension", "reasoning", b"reasoning", "reasoning_switch", b"reasoning_switch", "response_formats", b"response_formats", "score_types", b"score_types", "tool_prompt_formats", b"tool_prompt_formats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -274,8 +285,9 @@ class ModelLimits(_message.Message):
     MAX_IMAGES_FIELD_NUMBER: _builtins.int
     MAX_IMAGE_BYTES_FIELD_NUMBER: _builtins.int
     MAX_IMAGE_PIXELS_FIELD_NUMBER: _builtins.int
+    MAX_DOCUMENTS_FIELD_NUMBER: _builtins.int
     context_length: _builtins.int
-    """Tokens of prompt and answer together; for embedding models, tokens of one text."""
+    """Tokens of prompt and answer together; for embedding models, tokens of one text; for scoring models, those of a pair."""
     max_request_bytes: _builtins.int
     """The largest request in bytes."""
     max_logprobs: _builtins.int
@@ -308,6 +320,8 @@ class ModelLimits(_message.Message):
     """
     max_image_pixels: _builtins.int
     """The most pixels of all images of a request together: the sum of width times height. 0 for a model that reads none."""
+    max_documents: _builtins.int
+    """The most pairs of one ScoreRequest, and documents of one RerankRequest."""
     def __init__(
         self,
         *,
@@ -326,10 +340,11 @@ class ModelLimits(_message.Message):
         max_images: _builtins.int = ...,
         max_image_bytes: _builtins.int = ...,
         max_image_pixels: _builtins.int = ...,
+        max_documents: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "max_constraint_bytes", b"max_constraint_bytes", "max_contents", b"max_contents", "max_elements", b"max_elements", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_images", b"max_images", "max_logit_biases", b"max_logit_biases", "max_logprobs", b"max_logprobs", "max_messages", b"max_messages", "max_request_bytes", b"max_request_bytes", "max_stop_strings", b"max_stop_strings", "max_stop_token_ids", b"max_stop_token_ids", "max_tokenized_tokens", b"max_tokenized_tokens", "max_tools", b"max_tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "max_constraint_bytes", b"max_constraint_bytes", "max_contents", b"max_contents", "max_documents", b"max_documents", "max_elements", b"max_elements", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_images", b"max_images", "max_logit_biases", b"max_logit_biases", "max_logprobs", b"max_logprobs", "max_messages", b"max_messages", "max_request_bytes", b"max_request_bytes", "max_stop_strings", b"max_stop_strings", "max_stop_token_ids", b"max_stop_token_ids", "max_tokenized_tokens", b"max_tokenized_tokens", "max_tools", b"max_tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

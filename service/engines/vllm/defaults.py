@@ -19,7 +19,7 @@ CPU_WORKER = "service.engines.vllm.cpu_worker.CpuWorker"
 # A step computes so much of the prompts that arrive, while streams wait. On cores, more makes nothing faster: sixteen
 # prompts of 1,000 words beside a stream took 17 to 18 s with any limit from 512 to 8,192, and the stream stood still
 # for 0.6 s with the one, for 8 to 10 s with the other. An embedding model has no streams, and takes a text whole.
-TOKENS_A_STEP = {ModelType.LLM: 512, ModelType.EMBEDDING: 8192}
+TOKENS_A_STEP = {ModelType.LLM: 512, ModelType.EMBEDDING: 8192, ModelType.SCORING: 8192}
 SEVERAL_WORKERS = {
     "tensor_parallel_size",
     "pipeline_parallel_size",
@@ -34,7 +34,7 @@ def engine_args(settings: ModelSettings, *, models: int, on_cpu: bool, quantised
     if settings.type is ModelType.LLM:
         args["structured_outputs_config"] = STRUCTURED_OUTPUTS
     else:
-        # By itself vLLM runs a float32 embedding model as float16, which costs precision and, on CPU, speed. Around
+        # By itself vLLM runs a float32 model of this kind as float16, which costs precision and, on CPU, speed. Around
         # quantised weights nothing computes in float32.
         quantised_dtype = "bfloat16" if on_cpu else "auto"
         args |= {"runner": "pooling", "dtype": quantised_dtype if quantised else "float32"}
@@ -75,8 +75,8 @@ def _cpu_args(settings: ModelSettings, models: int) -> dict[str, Any]:
 
 
 def _cache_bytes(settings: ModelSettings, models: int) -> int:
-    """A worker's share of the free memory; embedding models keep nothing between steps."""
-    if settings.type is ModelType.EMBEDDING:
+    """A worker's share of the free memory; what makes no text keeps nothing between steps."""
+    if settings.type is not ModelType.LLM:
         return GIB // 4
     free: int = psutil.virtual_memory().available
     return max(GIB // 2, min(4 * GIB, free // (4 * models * settings.layout.workers)))

@@ -10,6 +10,7 @@ from vllm.inputs.engine import tokens_input
 from vllm.pooling_params import PoolingParams
 
 from service.api.models import Model, ModelCapabilities, ModelState, ModelType
+from service.api.score import ScoreType
 from service.engines.base import Capacity
 from service.engines.limits import embedding_limits
 from service.engines.vllm import quantization
@@ -120,6 +121,7 @@ class VllmEmbeddingEngine:
             "capabilities": ModelCapabilities(
                 output_dimension=bool(config.is_matryoshka),
                 embedding_task_types=tuple(self.task_prefixes.by_task),
+                score_types=(ScoreType.COSINE,),
             ),
             "limits": embedding_limits(self._limits, config.max_model_len),
         }

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.real_model
 
 SEEING = "seeing"
 IDENTITIES = [{"name": name, "token": f"token-of-{name}"} for name in ("shop", "search")]
-FEW = {"temperature": 0.0, "max_tokens": 4, "top_logprobs": 3, "model_id": SEEING}
+FEW = {"max_tokens": 4, "top_logprobs": 3, "model_id": SEEING}
 
 
 @pytest.fixture(scope="module")

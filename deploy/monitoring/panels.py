@@ -178,6 +178,19 @@ CALLS_ROW = Row(
             Unit.COUNT,
             {"{{instance}}": of_servers("inferwire_calls_in_flight")},
         ),
+        Panel(
+            "Images fetched",
+            "A second, by outcome. Refused ones broke a rule, or led to where nothing is fetched from.",
+            Unit.PER_SECOND,
+            {"{{outcome}}": rate(of_servers("inferwire_image_fetches_total"), "outcome")},
+            Shape.STACK,
+        ),
+        Panel(
+            "Duration of fetches",
+            "95 of 100 images take no longer, the wait for a turn included.",
+            Unit.SECONDS,
+            {"": quantile(0.95, of_servers("inferwire_image_fetch_duration_seconds_bucket"))},
+        ),
     ],
 )
 

@@ -5,7 +5,7 @@ import binascii
 import re
 
 from service.errors import InvalidField
-from service.images.loaded import LoadedImage, image_type
+from service.images.loaded import ByteBudget, LoadedImage, image_type
 
 SCHEME = "data:"
 HEAD = re.compile(r"data:(?P<type>[^,;]*)(?P<parameters>(?:;[^,;]*)*?)(?P<base64>;base64)?,", re.IGNORECASE)
@@ -15,7 +15,7 @@ PIECE = 64 * 1024
 LONG = 4 * PIECE
 
 
-async def image_of_data_url(url: str, field: str, max_bytes: int) -> LoadedImage:
+async def image_of_data_url(url: str, field: str, budget: ByteBudget) -> LoadedImage:
     """Raises InvalidField."""
     head = HEAD.match(url[:LONGEST_HEAD])
     if head is None:
@@ -23,9 +23,8 @@ async def image_of_data_url(url: str, field: str, max_bytes: int) -> LoadedImage
     mime_type = image_type(head["type"], field)
     if head["base64"] is None:
         raise InvalidField(field, "An image in a data URL has to be in base64, and say so: `;base64`.")
-    size = _decoded_size(url, head.end())
-    if size > max_bytes:
-        raise InvalidField(field, f"The image has {size} bytes; the limit is {max_bytes}.")
+    if not budget.take(_decoded_size(url, head.end())):
+        raise InvalidField(field, budget.exceeded)
     return LoadedImage(await _decoded(url, head.end(), field), mime_type)
 
 

@@ -12,10 +12,10 @@ from yarl import URL
 
 from service.errors import Overloaded
 from service.images.fetch_turns import FetchTurns, too_busy
-from service.images.loaded import MIME_TYPE, LoadedImage
+from service.images.loaded import MIME_TYPE, ByteBudget, LoadedImage
 from service.images.network import AddressRefused, Network, session
 from service.images.remote_urls import RemoteUrl, UnusableUrl, read_url
-from service.settings.images import ImageSettings
+from service.settings.images import FetchSettings
 from service.telemetry.metrics import FetchOutcome, ImageMetrics
 
 logger = logging.getLogger(__name__)
@@ -45,21 +45,18 @@ class NotFetched(Exception):
 class Fetcher:
     """Fetches images by URL, as far as the operator allows."""
 
-    def __init__(self, settings: ImageSettings, metrics: ImageMetrics, network: Network) -> None:
-        self._rules = settings.fetch
-        self._max_bytes = settings.max_bytes
+    def __init__(self, rules: FetchSettings, metrics: ImageMetrics, network: Network) -> None:
+        self._rules = rules
         self._metrics = metrics
         self._network = network
-        self._turns = FetchTurns(
-            self._rules.max_concurrent, self._rules.max_concurrent_per_host, self._rules.max_waiting_per_caller
-        )
+        self._turns = FetchTurns(rules.max_concurrent, rules.max_concurrent_per_host, rules.max_waiting_per_caller)
         self._threads = ThreadPoolExecutor(NAME_THREADS, thread_name_prefix="image-hosts")
 
-    async def fetch(self, url: str, caller: str) -> LoadedImage:
+    async def fetch(self, url: str, caller: str, budget: ByteBudget) -> LoadedImage:
         """Raises NotFetched, and Overloaded when too much is being fetched already."""
         begun_s, outcome = time.monotonic(), FetchOutcome.CANCELLED
         try:
-            image = await self._fetched(url, caller)
+            image = await self._fetched(url, caller, budget)
             outcome = FetchOutcome.FETCHED
             return image
         except NotFetched as failure:
@@ -75,24 +72,24 @@ class Fetcher:
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _fetched(self, text: str, caller: str) -> LoadedImage:
+    async def _fetched(self, text: str, caller: str, budget: ByteBudget) -> LoadedImage:
         """In time, the wait for a turn included."""
         url = self._allowed(_read(text))
         has_turn = False
         try:
             async with asyncio.timeout(self._rules.timeout_s), self._turns.turn(caller, url.host):
                 has_turn = True
-                return await self._followed(url)
+                return await self._followed(url, budget)
         except TimeoutError:
             if not has_turn:
                 raise too_busy() from None
             told = f"The image took longer than {self._rules.timeout_s:g} seconds to be fetched."
             raise NotFetched(told, FetchOutcome.TIMED_OUT) from None
 
-    async def _followed(self, url: RemoteUrl) -> LoadedImage:
+    async def _followed(self, url: RemoteUrl, budget: ByteBudget) -> LoadedImage:
         async with session(self._network, self._tls, self._threads) as client:
             for _ in range(self._rules.max_redirects + 1):
-                answer = await self._answer(client, url)
+                answer = await self._answer(client, url, budget)
                 if isinstance(answer, LoadedImage):
                     return answer
                 url = answer
@@ -100,7 +97,7 @@ class Fetcher:
             f"The image's host redirects more than {self._rules.max_redirects} times.", FetchOutcome.REFUSED
         )
 
-    async def _answer(self, client: ClientSession, url: RemoteUrl) -> LoadedImage | RemoteUrl:
+    async def _answer(self, client: ClientSession, url: RemoteUrl, budget: ByteBudget) -> LoadedImage | RemoteUrl:
         """The image, or where the host says that it is."""
         target = URL.build(
             scheme=url.scheme, host=url.host, port=url.port, path=url.path, query_string=url.query, encoded=True
@@ -109,7 +106,7 @@ class Fetcher:
             async with client.get(target, allow_redirects=False) as response:
                 if response.status in REDIRECTS:
                     return self._redirected(url, response.headers.get("Location"))
-                return await self._image(response)
+                return await _image(response, budget)
         except ClientConnectorError as error:
             refused = isinstance(error.__cause__, AddressRefused)
             outcome = FetchOutcome.REFUSED if refused else FetchOutcome.FAILED
@@ -137,31 +134,32 @@ class Fetcher:
             raise NotFetched(told, FetchOutcome.REFUSED)
         return url
 
-    async def _image(self, response: ClientResponse) -> LoadedImage:
-        if response.status != OK:
-            raise NotFetched(f"The image's host answers with status {response.status}.", FetchOutcome.FAILED)
-        if any(coding.strip().lower() != "identity" for coding in response.headers.getall("Content-Encoding", ())):
-            # It could be any number of times as large as what arrives.
-            raise NotFetched("The image's host sends it compressed, which was not asked for.", FetchOutcome.REFUSED)
-        mime_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if mime_type not in UNTOLD_TYPES and not MIME_TYPE.fullmatch(mime_type):
-            raise NotFetched("What the host answers with is not an image.", FetchOutcome.REFUSED)
-        return LoadedImage(await self._body(response), None if mime_type in UNTOLD_TYPES else mime_type)
-
-    async def _body(self, response: ClientResponse) -> bytes:
-        too_large = NotFetched(f"The image has more than {self._max_bytes} bytes.", FetchOutcome.REFUSED)
-        if (response.content_length or 0) > self._max_bytes:
-            raise too_large
-        body = bytearray()
-        async for chunk in response.content.iter_chunked(CHUNK):
-            body += chunk
-            if len(body) > self._max_bytes:
-                raise too_large
-        return bytes(body)
-
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         return self._network.tls or ssl.create_default_context()
+
+
+async def _image(response: ClientResponse, budget: ByteBudget) -> LoadedImage:
+    if response.status != OK:
+        raise NotFetched(f"The image's host answers with status {response.status}.", FetchOutcome.FAILED)
+    if any(coding.strip().lower() != "identity" for coding in response.headers.getall("Content-Encoding", ())):
+        # It could be any number of times as large as what arrives.
+        raise NotFetched("The image's host sends it compressed, which was not asked for.", FetchOutcome.REFUSED)
+    mime_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if mime_type not in UNTOLD_TYPES and not MIME_TYPE.fullmatch(mime_type):
+        raise NotFetched("What the host answers with is not an image.", FetchOutcome.REFUSED)
+    return LoadedImage(await _body(response, budget), None if mime_type in UNTOLD_TYPES else mime_type)
+
+
+async def _body(response: ClientResponse, budget: ByteBudget) -> bytes:
+    if not budget.has(response.content_length or 0):
+        raise NotFetched(budget.exceeded, FetchOutcome.REFUSED)
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(CHUNK):
+        if not budget.take(len(chunk)):
+            raise NotFetched(budget.exceeded, FetchOutcome.REFUSED)
+        body += chunk
+    return bytes(body)
 
 
 def _read(url: str) -> RemoteUrl:

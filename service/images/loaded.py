@@ -24,9 +24,21 @@ def image_type(text: str, field: str) -> str:
     return essence
 
 
-def check_size(image: LoadedImage, field: str, max_bytes: int) -> None:
-    """Raises InvalidField for an empty image and for one that is too large."""
-    if not image.data:
-        raise InvalidField(field, "The image is empty.")
-    if len(image.data) > max_bytes:
-        raise InvalidField(field, f"The image has {len(image.data)} bytes; the limit is {max_bytes}.")
+class ByteBudget:
+    """The bytes that the images of one request may have together."""
+
+    def __init__(self, most: int) -> None:
+        self._most = self._left = most
+
+    @property
+    def exceeded(self) -> str:
+        """What is told of the image for which it isn't enough."""
+        return f"With it the images of the request have more than {self._most} bytes."
+
+    def has(self, size: int) -> bool:
+        return size <= self._left
+
+    def take(self, size: int) -> bool:
+        """Whether there was enough."""
+        self._left -= size
+        return self._left >= 0

@@ -9,10 +9,10 @@ from service.errors import Findings, InferwireError, InvalidField
 from service.images.data_urls import SCHEME as DATA
 from service.images.data_urls import image_of_data_url
 from service.images.fetching import Fetcher, NotFetched
-from service.images.loaded import LoadedImage, check_size, image_type
+from service.images.loaded import ByteBudget, LoadedImage, image_type
 from service.images.network import Network
 from service.images.remote_urls import USUAL_PORTS
-from service.settings.images import ImageSettings
+from service.settings.images import FetchSettings
 from service.telemetry.metrics import ImageMetrics
 
 LONGEST_SCHEME = len("https:")
@@ -22,9 +22,12 @@ FETCHES_NOTHING = "This server fetches no images. Send the image itself: as `dat
 class ImageSources:
     """Loads images, within the operator's limits."""
 
-    def __init__(self, settings: ImageSettings, metrics: ImageMetrics, network: Network | None = None) -> None:
-        self._max_bytes = settings.max_bytes
-        self._fetcher = Fetcher(settings, metrics, network or Network()) if settings.fetch.allowed_hosts else None
+    def __init__(
+        self, max_bytes: int, fetch: FetchSettings, metrics: ImageMetrics, network: Network | None = None
+    ) -> None:
+        """`max_bytes` are those of all images of a request together."""
+        self._max_bytes = max_bytes
+        self._fetcher = Fetcher(fetch, metrics, network or Network()) if fetch.allowed_hosts else None
 
     async def load_all(self, images: Sequence[tuple[str, ImageContentItem]], caller: str) -> list[LoadedImage]:
         """The images of one request, each with the path of its field: at the same time, and equal ones only once.
@@ -34,8 +37,11 @@ class ImageSources:
         fields: dict[ImageContentItem, str] = {}
         for field, image in images:
             fields.setdefault(image, field)
+        budget = ByteBudget(self._max_bytes)
         async with asyncio.TaskGroup() as group:
-            loading = {image: group.create_task(self._tried(image, field, caller)) for image, field in fields.items()}
+            loading = {
+                image: group.create_task(self._tried(image, field, caller, budget)) for image, field in fields.items()
+            }
         findings = Findings()
         loaded = {}
         for image, task in loading.items():
@@ -44,42 +50,45 @@ class ImageSources:
         findings.raise_all()
         return [loaded[image] for _, image in images]
 
-    async def load(self, image: ImageContentItem, field: str, caller: str) -> LoadedImage:
-        """`field` is the path of the image's field in the request. Raises InvalidField and Overloaded."""
-        match image.source:
-            case ImageBytes(data=data, mime_type=mime_type):
-                loaded = LoadedImage(data, image_type(mime_type, f"{field}.data.mime_type"))
-                check_size(loaded, f"{field}.data.data", self._max_bytes)
-            case ImageUrl(url=url):
-                loaded = await self._of_url(url, f"{field}.url", caller)
-                check_size(loaded, f"{field}.url", self._max_bytes)
-            case _:
-                assert_never(image.source)
-        return loaded
-
     def close(self) -> None:
         if self._fetcher:
             self._fetcher.close()
 
-    async def _of_url(self, url: str, field: str, caller: str) -> LoadedImage:
+    async def _tried(
+        self, image: ImageContentItem, field: str, caller: str, budget: ByteBudget
+    ) -> LoadedImage | InferwireError:
+        """What is wrong with one image doesn't keep the others from being looked at."""
+        try:
+            return await self._load(image, field, caller, budget)
+        except InferwireError as error:
+            return error
+
+    async def _load(self, image: ImageContentItem, field: str, caller: str, budget: ByteBudget) -> LoadedImage:
+        match image.source:
+            case ImageBytes(data=data, mime_type=mime_type):
+                loaded = LoadedImage(data, image_type(mime_type, f"{field}.data.mime_type"))
+                if not budget.take(len(data)):
+                    raise InvalidField(f"{field}.data.data", budget.exceeded)
+            case ImageUrl(url=url):
+                loaded = await self._of_url(url, f"{field}.url", caller, budget)
+                if not loaded.data:
+                    raise InvalidField(f"{field}.url", "The image is empty.")
+            case _:
+                assert_never(image.source)
+        return loaded
+
+    async def _of_url(self, url: str, field: str, caller: str, budget: ByteBudget) -> LoadedImage:
         scheme = url[:LONGEST_SCHEME].partition(":")[0].lower()
         if f"{scheme}:" == DATA:
-            return await image_of_data_url(url, field, self._max_bytes)
+            return await image_of_data_url(url, field, budget)
         if scheme not in USUAL_PORTS:
             raise InvalidField(field, "An image's URL begins with `https:` or `data:`.")
         if self._fetcher is None:
             raise InvalidField(field, FETCHES_NOTHING)
         try:
-            return await self._fetcher.fetch(url, caller)
+            return await self._fetcher.fetch(url, caller, budget)
         except NotFetched as failure:
             raise InvalidField(field, str(failure)) from None
-
-    async def _tried(self, image: ImageContentItem, field: str, caller: str) -> LoadedImage | InferwireError:
-        """What is wrong with one image doesn't keep the others from being looked at."""
-        try:
-            return await self.load(image, field, caller)
-        except InferwireError as error:
-            return error
 
 
 def _whole(result: LoadedImage | InferwireError) -> LoadedImage:

@@ -20,6 +20,7 @@ from service.decoding.compile_check import CompileCheck
 from service.engines.admission import Quotas, Share
 from service.engines.base import Engine
 from service.engines.registry import Registry
+from service.images.network import Network
 from service.images.sources import ImageSources
 from service.inference.images import Images
 from service.rpc import SERVICE_NAMES, add_servicers, load_report_handler
@@ -88,8 +89,12 @@ async def assemble(
     compile_check: CompileCheck,
     progress: Progress,
     ready: Callable[[str], None],
+    network: Network | None = None,
 ) -> Lifecycle:
-    """A server of these engines that is bound to its address and not started. Raises StartError."""
+    """A server of these engines that is bound to its address and not started. Raises StartError.
+
+    `network` is where images are fetched from, if not from the real one.
+    """
     in_flight = InFlight()
     drain = Drain(DrainTimes(settings.server.drain_window_s, settings.server.grace_s))
     registry = Registry(engines, settings.models, _quotas(settings))
@@ -98,7 +103,7 @@ async def assemble(
     for collector in (StateCollector(registry, engines, in_flight, drain), EngineCollector(engines)):
         metrics.register(collector)
     ProcessCollector(registry=metrics)
-    image_sources = ImageSources(settings.images, ImageMetrics(metrics))
+    image_sources = ImageSources(settings.limits.max_image_bytes, settings.images.fetch, ImageMetrics(metrics), network)
     load_reports = LoadReports(registry) if settings.server.load_reports else None
     interceptor = CallInterceptor(
         SERVICE_NAMES,

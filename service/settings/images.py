@@ -63,7 +63,8 @@ class FetchSettings(Section):
 
 
 class ImageSettings(Section):
-    max_bytes: int = Field(10 * 1024 * 1024, ge=1, description="The most bytes of one encoded image.")
+    """Where images come from; how many and how large they may be is among the limits."""
+
     fetch: FetchSettings = FetchSettings()
 
 

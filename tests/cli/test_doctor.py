@@ -26,11 +26,13 @@ from service.cli.diagnosis.addresses import check_addresses
 from service.cli.diagnosis.certificates import check_callers, check_certificates
 from service.cli.diagnosis.finding import Finding, Level
 from service.cli.diagnosis.hardware import GIB, _gpus, _instructions, _memory, _shared_memory, _shares
+from service.cli.diagnosis.images import check_images
 from service.cli.diagnosis.models import check_models
 from service.cli.diagnosis.quantization import loaded_bytes
 from service.cli.diagnosis.report import as_tables
 from service.cli.diagnosis.versions import check_versions
 from service.demo_models import default_cache_dir, prepare_embedding_model
+from service.images.network import Network
 from service.settings import ModelSettings, Settings
 from tests.cli.conftest import Inferwire
 from tests.credentials import Authority
@@ -60,7 +62,7 @@ class TestCommand:
     def test_what_would_start(self, inferwire: Inferwire, minilm: Path) -> None:
         result = inferwire("doctor", "--embedding-model", str(minilm), "--server-address", f"127.0.0.1:{free_port()}")
         assert result.exit_code == 0, result.output
-        for area in ("settings", "versions", "hardware", "models", "certificates", "callers", "addresses"):
+        for area in ("settings", "versions", "hardware", "models", "certificates", "callers", "addresses", "images"):
             assert f" {area}: " in result.stdout
         assert result.stdout.splitlines()[-1].startswith("Nothing found that would stop a start.")
         assert result.stderr == ""
@@ -451,3 +453,48 @@ class TestAddresses:
             listening.listen()
             assert "listens at" in the_problem(self.found(f"unix:{path}")).told
         assert "not there" in the_problem(self.found(f"unix:{tmp_path}/none/s")).told
+
+
+class TestImages:
+    @pytest.fixture(autouse=True)
+    def no_proxies(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.lower(), raising=False)
+
+    def found(self, *addresses: str, **fetch: Any) -> Iterable[Finding]:
+        def resolve(host: str, port: int) -> Any:
+            if not addresses:
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+        return check_images(Settings(images={"fetch": fetch}), Network(resolve=resolve))
+
+    def test_nothing_is_fetched(self) -> None:
+        assert wrong(self.found()) == []
+
+    def test_a_host_with_a_public_address(self) -> None:
+        assert wrong(self.found("8.8.8.8", allowed_hosts=["a.example.com:8443", "*.b.example.com"])) == []
+
+    def test_one_with_another(self) -> None:
+        told = "a.example.com has the address 10.0.0.1, which is not public: nothing would be fetched from it"
+        assert wrong(self.found("8.8.8.8", "10.0.0.1", allowed_hosts=["a.example.com"])) == [("images", told)]
+
+    def test_one_that_nobody_knows(self) -> None:
+        told = "a.example.com is not found: Name or service not known"
+        assert wrong(self.found(allowed_hosts=["a.example.com"])) == [("images", told)]
+
+    def test_http(self) -> None:
+        found = self.found("8.8.8.8", allowed_hosts=["a.example.com"], allow_http=True)
+        assert wrong(found) == [("images", "may come unencrypted")]
+
+    def test_a_proxy_has_no_effect(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("https_proxy", "http://proxy:3128")
+        found = self.found("8.8.8.8", allowed_hosts=["a.example.com"])
+        assert wrong(found) == [("images", "HTTPS_PROXY is set, but images are fetched directly")]
+
+    def test_nobody_to_trust(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+        found = self.found("8.8.8.8", allowed_hosts=["a.example.com"])
+        assert wrong(found) == [("images", "no certificate of any host would be trusted")]

@@ -12,18 +12,22 @@ from typing import Any
 import trustme
 from prometheus_client import CollectorRegistry
 
+from service.api.content import ImageContentItem
 from service.images.addresses import is_public
+from service.images.loaded import LoadedImage
 from service.images.network import Network
 from service.images.sources import ImageSources
-from service.settings.images import ImageSettings
+from service.settings.images import FetchSettings
 from service.telemetry.metrics import FetchOutcome, ImageMetrics
 
 # Where images may be fetched from in these tests, and where they never may.
 OUTSIDE, INSIDE = "127.0.0.1", "127.0.0.2"
 PICTURE = b"\x89PNG\r\n\x1a\n, or so"
 MAX_BYTES = 1000
+PATIENCE_S = 10
+FIELD = "messages[2].tool.content.items.items[0].image"
 
-Answer = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
+Answer = bytes | Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 """What a host writes, head and all, or how it does so."""
 
 
@@ -35,8 +39,6 @@ class Host:
     connections: int = 0
     requests: list[bytes] = field(default_factory=list)
     """Their heads."""
-    left: asyncio.Event = field(default_factory=asyncio.Event)
-    """When somebody has gone away."""
     port: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -48,8 +50,7 @@ class Host:
                 writer.write(answer)
                 await writer.drain()
             else:
-                await answer(writer)
-        self.left.set()
+                await answer(reader, writer)
         writer.close()
 
 
@@ -65,7 +66,7 @@ def redirect(location: str, status: int = 302) -> bytes:
 def endlessly(head: bytes, more: bytes = b"") -> Answer:
     """Never ends by itself; without `more` it says no more."""
 
-    async def answer(writer: asyncio.StreamWriter) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(head)
         while more and not writer.is_closing():
             writer.write(more)
@@ -74,6 +75,37 @@ def endlessly(head: bytes, more: bytes = b"") -> Answer:
         await asyncio.Event().wait()
 
     return answer
+
+
+class Held:
+    """An answer that comes when it is let go. `most` is how many ever waited for it at once."""
+
+    def __init__(self) -> None:
+        self.waiting = self.most = 0
+        self.go = asyncio.Event()
+        self.left = asyncio.Event()
+        """When somebody didn't wait any longer."""
+        self._arrived = asyncio.Condition()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        async with self._arrived:
+            self._arrived.notify_all()
+        gone = asyncio.create_task(reader.read())
+        let_go = asyncio.create_task(self.go.wait())
+        await asyncio.wait((gone, let_go), return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            self.left.set()
+        for task in (gone, let_go):
+            task.cancel()
+        self.waiting -= 1
+        writer.write(plain(PICTURE))
+        await writer.drain()
+
+    async def wait_for(self, count: int) -> None:
+        async with asyncio.timeout(PATIENCE_S), self._arrived:
+            await self._arrived.wait_for(lambda: self.waiting >= count)
 
 
 @asynccontextmanager
@@ -100,7 +132,6 @@ async def listening(
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=tls)
         except OSError:
             connection.close()
-            host.left.set()
             return
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         try:
@@ -143,6 +174,11 @@ def _info(address: str, port: int) -> Any:
     return kind[0], socket.SOCK_STREAM, socket.IPPROTO_TCP, "", kind[1]
 
 
+async def loaded(sources: ImageSources, image: ImageContentItem) -> LoadedImage:
+    [its] = await sources.load_all([(FIELD, image)], "me")
+    return its
+
+
 class Certificates:
     """Of hosts. Made once for each set of names, as that takes a while."""
 
@@ -179,13 +215,14 @@ class Outside:
 
     def sources(self, allows: Callable[[str], bool] | None = None, **fetch: Any) -> ImageSources:
         rules = {"allowed_hosts": (f"images.test:{self.port}", f"*.cdn.test:{self.port}"), **fetch}
-        settings = ImageSettings(max_bytes=MAX_BYTES, fetch=rules)
-        network = Network(
+        return ImageSources(MAX_BYTES, FetchSettings(**rules), self._metrics, self.network(allows))
+
+    def network(self, allows: Callable[[str], bool] | None = None) -> Network:
+        return Network(
             resolve=self.names.addresses,
             allows=allows or (lambda address: address == OUTSIDE or is_public(address)),
             tls=self._certificates.trust,
         )
-        return ImageSources(settings, self._metrics, network)
 
     def fetches(self, outcome: FetchOutcome) -> float | None:
         return self._registry.get_sample_value("inferwire_image_fetches_total", {"outcome": outcome})

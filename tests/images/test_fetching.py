@@ -8,11 +8,20 @@ from service.api.content import ImageContentItem, ImageUrl
 from service.errors import InvalidField, Overloaded
 from service.images.loaded import LoadedImage
 from service.telemetry.metrics import FetchOutcome
-from tests.images.hosts import MAX_BYTES, OUTSIDE, PICTURE, Certificates, Outside, listening, plain, redirect
+from tests.images.hosts import (
+    MAX_BYTES,
+    OUTSIDE,
+    PICTURE,
+    Certificates,
+    Held,
+    Outside,
+    listening,
+    loaded,
+    plain,
+    redirect,
+)
 
-FIELD = "content.items.items[0].image"
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
-PATIENCE_S = 10
 
 
 def by_url(url: str) -> ImageContentItem:
@@ -35,7 +44,7 @@ def by_url(url: str) -> ImageContentItem:
 )
 async def test_an_image_is_fetched(outside: Outside, answer: bytes, mime_type: str | None) -> None:
     outside.host.answers = {"/cat.png?size=2": answer}
-    assert await outside.sources().load(by_url(outside.url("/cat.png?size=2#whiskers")), FIELD, "me") == LoadedImage(
+    assert await loaded(outside.sources(), by_url(outside.url("/cat.png?size=2#whiskers"))) == LoadedImage(
         PICTURE, mime_type
     )
     assert outside.fetches(FetchOutcome.FETCHED) == 1
@@ -48,7 +57,7 @@ async def test_no_more_is_told_than_has_to_be(outside: Outside, monkeypatch: pyt
         monkeypatch.setenv(variable.lower(), "http://127.0.0.2:1")
     outside.host.answers = {"/a": redirect("/b?c=%20d\r\nSet-Cookie: a=b"), "/b?c=%20d": plain(PICTURE)}
     for _ in range(2):
-        await outside.sources().load(by_url(outside.url("/a")), FIELD, "me")
+        await loaded(outside.sources(), by_url(outside.url("/a")))
     heads = [request.decode().splitlines() for request in outside.host.requests]
     assert [head[0] for head in heads] == ["GET /a HTTP/1.1", "GET /b?c=%20d HTTP/1.1"] * 2
     for head in heads:
@@ -70,7 +79,7 @@ async def test_redirects_to_allowed_hosts_are_followed(outside: Outside, status:
         "/d?e": redirect(f"//EU.cdn.test:{outside.port}", status),
         "/": plain(PICTURE),
     }
-    assert (await outside.sources().load(by_url(outside.url("/a")), FIELD, "me")).data == PICTURE
+    assert (await loaded(outside.sources(), by_url(outside.url("/a")))).data == PICTURE
     assert outside.names.asked == ["images.test", "eu.cdn.test", "eu.cdn.test", "eu.cdn.test"]
 
 
@@ -78,18 +87,18 @@ async def test_of_several_addresses_one_that_answers_is_taken(outside: Outside) 
     outside.names.tell("images.test", ["::ffff:0:1", OUTSIDE])
     sources = outside.sources()
     with pytest.raises(InvalidField):  # one that isn't public spoils them all
-        await sources.load(by_url(outside.url("/a")), FIELD, "me")
+        await loaded(sources, by_url(outside.url("/a")))
     outside.names.tell("images.test", [OUTSIDE, OUTSIDE])
     outside.host.answers = {"/a": plain(PICTURE)}
-    assert (await sources.load(by_url(outside.url("/a")), FIELD, "me")).data == PICTURE
+    assert (await loaded(sources, by_url(outside.url("/a")))).data == PICTURE
 
 
 async def test_the_largest_image_is_taken_and_none_larger(outside: Outside) -> None:
     outside.host.answers = {"/a": plain(bytes(MAX_BYTES)), "/b": plain(bytes(MAX_BYTES + 1))}
     sources = outside.sources()
-    assert len((await sources.load(by_url(outside.url("/a")), FIELD, "me")).data) == MAX_BYTES
+    assert len((await loaded(sources, by_url(outside.url("/a")))).data) == MAX_BYTES
     with pytest.raises(InvalidField, match=f"more than {MAX_BYTES} bytes"):
-        await sources.load(by_url(outside.url("/b")), FIELD, "me")
+        await loaded(sources, by_url(outside.url("/b")))
 
 
 async def test_http_is_fetched_only_where_that_is_stated(certificates: Certificates) -> None:
@@ -98,9 +107,9 @@ async def test_http_is_fetched_only_where_that_is_stated(certificates: Certifica
     async with listening(outside.host):
         url = by_url(f"http://images.test:{outside.port}/a")
         with pytest.raises(InvalidField, match="by `https:` only"):
-            await outside.sources().load(url, FIELD, "me")
+            await loaded(outside.sources(), url)
         assert outside.host.connections == 0
-        assert (await outside.sources(allow_http=True).load(url, FIELD, "me")).data == PICTURE
+        assert (await loaded(outside.sources(allow_http=True), url)).data == PICTURE
 
 
 async def test_the_same_image_is_fetched_once_for_a_request(outside: Outside) -> None:
@@ -122,29 +131,6 @@ async def test_all_that_could_not_be_fetched_is_told(outside: Outside) -> None:
     ]
 
 
-class Held:
-    """An answer that comes when it is let go, and the most that ever waited for it at once."""
-
-    def __init__(self) -> None:
-        self.waiting = self.most = 0
-        self.go = asyncio.Event()
-        self.arrived = asyncio.Condition()
-
-    async def __call__(self, writer: asyncio.StreamWriter) -> None:
-        self.waiting += 1
-        self.most = max(self.most, self.waiting)
-        async with self.arrived:
-            self.arrived.notify_all()
-        await self.go.wait()
-        self.waiting -= 1
-        writer.write(plain(PICTURE))
-        await writer.drain()
-
-    async def wait_for(self, count: int) -> None:
-        async with asyncio.timeout(PATIENCE_S), self.arrived:
-            await self.arrived.wait_for(lambda: self.waiting >= count)
-
-
 async def test_so_many_are_fetched_at_a_time(outside: Outside) -> None:
     held = Held()
     outside.host.answers = {f"/{n}": held for n in range(6)}
@@ -162,8 +148,8 @@ async def test_a_fetch_ends_with_its_call(outside: Outside) -> None:
     held = Held()
     outside.host.answers = {"/": held}
     sources = outside.sources(max_concurrent=1)
-    first = asyncio.create_task(sources.load(by_url(outside.url()), FIELD, "me"))
-    second = asyncio.create_task(sources.load(by_url(outside.url("/other")), FIELD, "me"))
+    first = asyncio.create_task(loaded(sources, by_url(outside.url())))
+    second = asyncio.create_task(loaded(sources, by_url(outside.url("/other"))))
     await held.wait_for(1)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
@@ -178,7 +164,7 @@ async def test_who_never_has_a_turn_may_retry(outside: Outside) -> None:
     assert sources._fetcher
     async with sources._fetcher._turns.turn("you", "images.test"):
         with pytest.raises(Overloaded) as caught:
-            await sources.load(by_url(outside.url()), FIELD, "me")
+            await loaded(sources, by_url(outside.url()))
     assert caught.value.retry_after_s
     assert outside.fetches(FetchOutcome.OVERLOADED) == 1
     assert outside.host.connections == 0

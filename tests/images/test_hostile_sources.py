@@ -7,9 +7,8 @@ import pytest
 from service.api.content import ImageContentItem, ImageUrl
 from service.errors import InvalidField
 from tests.images.hostile_sources import HOSTILE_URLS, Hostile
-from tests.images.hosts import INSIDE, OUTSIDE, Answer, Certificates, Outside
+from tests.images.hosts import FIELD, INSIDE, OUTSIDE, Answer, Certificates, Outside, loaded
 
-FIELD = "messages[2].tool.content.items.items[0].image"
 # Enough for all that comes to an end by itself; what doesn't is cut off then.
 TIMEOUT_S = 0.3
 
@@ -32,7 +31,7 @@ async def test_it_is_refused(hostile: Hostile, certificates: Certificates) -> No
         rules: dict[str, Any] = patient | {"allow_http": hostile.allow_http}
         image = ImageContentItem(source=ImageUrl(url=hostile.url.replace("{port}", str(outside.port))))
         with pytest.raises(InvalidField) as caught:
-            await outside.sources(**rules).load(image, FIELD, "me")
+            await loaded(outside.sources(**rules), image)
         [violation] = caught.value.violations
         assert violation.field == f"{FIELD}.url"
         assert violation.description.startswith(hostile.told)
@@ -45,7 +44,7 @@ async def test_dns_that_changes_its_answer_is_asked_once_for_a_connection(outsid
     """What is checked is what is connected to: a second answer has no effect, as nobody hears it."""
     outside.names.tell("images.test", [OUTSIDE], [INSIDE])
     with pytest.raises(InvalidField, match="status 404"):
-        await outside.sources().load(ImageContentItem(source=ImageUrl(url=outside.url())), FIELD, "me")
+        await loaded(outside.sources(), ImageContentItem(source=ImageUrl(url=outside.url())))
     assert outside.names.asked == ["images.test"]
     assert (outside.host.connections, outside.inside.connections) == (1, 0)
 
@@ -55,7 +54,7 @@ async def test_an_address_is_checked_once_more_as_it_is_connected_to(outside: Ou
     verdicts = iter([True, False])
     image = ImageContentItem(source=ImageUrl(url=outside.url()))
     with pytest.raises(InvalidField, match="can't be reached"):
-        await outside.sources(allows=lambda _: next(verdicts)).load(image, FIELD, "me")
+        await loaded(outside.sources(allows=lambda _: next(verdicts)), image)
     assert outside.host.connections == 0
 
 

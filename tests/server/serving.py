@@ -17,6 +17,7 @@ from inferwire.v1 import admin_service_pb2, inference_service_pb2, model_service
 from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.engines.scripted import Reply, ScriptedEmbeddingEngine, ScriptedLanguageEngine
+from service.images.network import Network
 from service.server.app import assemble
 from service.server.lifecycle import Lifecycle
 from service.server.progress import SilentProgress
@@ -102,6 +103,7 @@ async def running(
     engine: EngineSettings | None = None,
     settings: Mapping[str, Any] | None = None,
     limits: Mapping[str, int] | None = None,
+    network: Network | None = None,
     **server: Any,
 ) -> AsyncIterator[Running]:
     """`settings` are those of other sections."""
@@ -117,7 +119,7 @@ async def running(
         told.append(address)
         ready.set()
 
-    lifecycle = await assemble(configured, engines, compile_check or TriedHere(), SilentProgress(), on_ready)
+    lifecycle = await assemble(configured, engines, compile_check or TriedHere(), SilentProgress(), on_ready, network)
     finished = asyncio.create_task(lifecycle.run())
     async with grpc.aio.insecure_channel(lifecycle.address) as channel:
         if wait:

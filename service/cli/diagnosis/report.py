@@ -12,6 +12,7 @@ from service.cli.diagnosis.addresses import check_addresses
 from service.cli.diagnosis.certificates import check_callers, check_certificates
 from service.cli.diagnosis.finding import Finding, Level
 from service.cli.diagnosis.hardware import check_hardware
+from service.cli.diagnosis.images import check_images
 from service.cli.diagnosis.models import check_models
 from service.cli.diagnosis.versions import check_versions
 from service.settings import Settings
@@ -25,6 +26,7 @@ CHECKS: Mapping[str, Callable[[Settings], Iterable[Finding]]] = {
     "certificates": check_certificates,
     "callers": check_callers,
     "addresses": check_addresses,
+    "images": check_images,
 }
 MARKS = {Level.OK: ("✔", "green"), Level.WARNING: ("!", "yellow"), Level.PROBLEM: ("✘", "red")}
 

@@ -11,7 +11,7 @@ from service.api.events import Event
 from service.api.messages import CompletionMessage, ToolResponse
 from service.decoding.compile_check import CompileCheck
 from service.engines.registry import Registry
-from service.inference.generation import collect, generate
+from service.inference.generation import collect, generate, planned_in_time
 from service.inference.images import Images
 from service.inference.planning import draft_chat
 from service.telemetry.calls import Call
@@ -52,7 +52,8 @@ class Chat:
         admission = self._registry.admission(engine)
         admission.check(call.identity)
         compile_check, images = self._compile_check.for_caller(call.identity), self._images.for_caller(call.identity)
-        plan = (await draft_chat(request, engine, compile_check, images)).plan()
+        async with planned_in_time(request.first_token_timeout, call):
+            plan = (await draft_chat(request, engine, compile_check, images)).plan()
         async with aclosing(generate(engine, admission, plan, call, incremental=incremental)) as events:
             async for event in events:
                 yield event

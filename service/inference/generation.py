@@ -3,8 +3,8 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -116,6 +116,15 @@ class FirstToken:
             if not self.limit.expired():
                 raise
             raise DeadlineExceeded(f"The first token took longer than {self._timeout}.") from None
+
+
+@asynccontextmanager
+async def planned_in_time(limit: timedelta | None, call: Call) -> AsyncIterator[None]:
+    """Holds the planning to the `limit` of the first token: it may have to fetch images. Raises DeadlineExceeded."""
+    first_token = FirstToken(limit, call)
+    with first_token.in_time():
+        async with first_token.limit:
+            yield
 
 
 class AnswerInProgress:

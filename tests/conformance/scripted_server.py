@@ -49,7 +49,9 @@ async def _start(engines: Sequence[Engine], compile_check: CompileCheck) -> tupl
     )
     server = grpc.aio.server(interceptors=[interceptor])
     operations = Operations(Drain(DrainTimes(0.0, 0.0)), in_flight, registry)
-    images = Images(ImageSources(settings.images, ImageMetrics(CollectorRegistry())))
+    images = Images(
+        ImageSources(settings.limits.max_image_bytes, settings.images.fetch, ImageMetrics(CollectorRegistry()))
+    )
     add_servicers(server, registry, compile_check, images, operations, settings.limits)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -4,6 +4,7 @@ import pytest
 
 from service.api import chat, sampling
 from service.decoding import expressions, json_schema, schema_limits
+from service.images import remote_urls
 from tests.contract.descriptors import declared
 
 COMMENTS = {item.name: item.comment for item in declared()}
@@ -15,6 +16,7 @@ COMMENTS = {item.name: item.comment for item in declared()}
         ("SamplingParams.stop", [sampling.MAX_STOP_STRINGS, sampling.MAX_STOP_STRING_LENGTH]),
         ("SamplingParams.stop_token_ids", [sampling.MAX_STOP_TOKEN_IDS]),
         ("SamplingParams.logit_bias", [sampling.MAX_LOGIT_BIASES]),
+        ("ImageContentItem.url", [remote_urls.LONGEST]),
         ("ChatCompletionRequest.tools", [chat.MAX_TOOLS]),
         ("ChoiceResponseFormat.choices", [schema_limits.MAX_VALUES]),
         ("RegexResponseFormat.pattern", [expressions.MAX_SIGNS, expressions.MAX_NESTING, expressions.MAX_REPEATS]),

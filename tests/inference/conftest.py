@@ -11,12 +11,12 @@ from service.images.sources import ImageSources
 from service.inference.images import Images
 from service.prompts.task_prefixes import TaskPrefixes
 from service.settings import LimitSettings
-from service.settings.images import ImageSettings
+from service.settings.images import FetchSettings
 from service.telemetry.calls import Call
 from service.telemetry.metrics import ImageMetrics
 
 LLM, EMBEDDER = "llm", "embedder"
-NO_IMAGES = Images(ImageSources(ImageSettings(), ImageMetrics(CollectorRegistry())))
+NO_IMAGES = Images(ImageSources(0, FetchSettings(), ImageMetrics(CollectorRegistry())))
 LIMITS = LimitSettings(max_messages=4, max_contents=4, max_constraint_bytes=1000)
 
 

@@ -157,7 +157,11 @@ class ImageContentItem(_message.Message):
     URL_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     url: _builtins.str
-    """A `data:` or `https:` URL. The server fetches remote images only from hosts that its operator allows."""
+    """A `data:` URL in base64, or an `https:` URL without a user name, of at most 8,192 characters. The server fetches images
+    only from hosts that its operator allows, by default from none, and only from public addresses; a URL that a request
+    names twice is fetched once. INVALID_ARGUMENT (INVALID_FIELD) where that isn't so, or where the host doesn't answer
+    with an image in time; RESOURCE_EXHAUSTED (OVERLOADED) while too many images are being fetched: retry.
+    """
     @_builtins.property
     def data(self) -> Global___ImageBytes:
         """The encoded image itself, preferred: nothing has to be fetched."""

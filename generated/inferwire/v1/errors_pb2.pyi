@@ -55,7 +55,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_MODEL_NOT_READY: _ErrorReason.ValueType  # 11
     """UNAVAILABLE: the model is still loading. Retry."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 12
-    """RESOURCE_EXHAUSTED: the queue of the model is full. Retry after the given delay."""
+    """RESOURCE_EXHAUSTED: the queue of the model is full, or that of images to fetch. Retry after the given delay."""
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 13
     """RESOURCE_EXHAUSTED: the caller's own limit is used up. Retry after the given delay."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 14
@@ -122,7 +122,7 @@ ERROR_REASON_WRONG_MODEL_TYPE: ErrorReason.ValueType  # 10
 ERROR_REASON_MODEL_NOT_READY: ErrorReason.ValueType  # 11
 """UNAVAILABLE: the model is still loading. Retry."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 12
-"""RESOURCE_EXHAUSTED: the queue of the model is full. Retry after the given delay."""
+"""RESOURCE_EXHAUSTED: the queue of the model is full, or that of images to fetch. Retry after the given delay."""
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 13
 """RESOURCE_EXHAUSTED: the caller's own limit is used up. Retry after the given delay."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 14

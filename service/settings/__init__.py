@@ -277,10 +277,16 @@ class Settings(BaseSettings):
         """Whether everybody who reaches the server may know of every model."""
         return self.anonymous_allowed and "*" in self.anonymous.models
 
+    @property
+    def _spread(self) -> Iterable[ModelSettings]:
+        return (model for model in self.models if model.layout.nodes > 1)
+
     @model_validator(mode="after")
     def _identifiers_differ(self) -> Self:
         if twice := _twice(model.id for model in self.models):
             raise ValueError(f"two models have the same id: {twice}; set `id` to tell them apart")
+        if twice := _twice(f"{model.layout.address}:{model.machines.port}" for model in self._spread):
+            raise ValueError(f"the machines of two models report at the same place: {twice}; set `machines.port`")
         if twice := _twice(identity.name for identity in self.identities):
             raise ValueError(f"two identities have the same name: {twice}")
         if _twice(identity.token.get_secret_value() for identity in self.identities if identity.token):

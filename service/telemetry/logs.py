@@ -8,8 +8,9 @@ from typing import IO, Any
 from service.telemetry.calls import current_ids
 
 LOGGER = "service"
-# Every record has these, or vLLM adds them to every record.
+# Every record has these, or vLLM or Ray adds them to every record.
 STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "_ray_timestamp_ns",
     "asctime",
     "message",
     "request_id",

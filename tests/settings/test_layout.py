@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.settings import EngineKind, ModelSettings
+from service.settings import EngineKind, ModelSettings, Settings
 from service.settings.layout import Layout, layout_of
 
 FIRST = "10.0.0.1"
@@ -69,3 +69,12 @@ def test_each_machine_knows_its_part() -> None:
     assert [workers.part(node) for node in range(2)] == ["workers 0 to 7", "workers 8 to 15"]
     assert [workers.placed(node) for node in range(2)] == [{"node_rank": 0}, {"node_rank": 1}]
     assert layout_of({"tensor_parallel_size": 2}).placed(0) == {}
+
+
+def test_models_of_the_same_machines_have_ports_of_their_own() -> None:
+    models = [{"path": f"a/{name}", "engine_args": TWO_RANKS} for name in "xy"]
+    with pytest.raises(ValidationError, match=r"report at the same place: 10\.0\.0\.1:29450; set `machines\.port`"):
+        Settings.model_validate({"models": models})
+    Settings.model_validate({"models": [models[0], models[1] | {"machines": {"port": 29451}}]})
+    on_one_machine = [{"path": f"a/{name}", "engine_args": {"data_parallel_size": 2}} for name in "xy"]
+    Settings.model_validate({"models": on_one_machine})

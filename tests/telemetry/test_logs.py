@@ -98,9 +98,10 @@ def test_what_is_less_severe_than_the_level_is_left_out(stream: io.StringIO, lev
 
 
 @pytest.mark.parametrize("json_lines", [True, False])
-def test_what_vllm_adds_to_every_record_is_left_out(stream: io.StringIO, json_lines: bool) -> None:
+@pytest.mark.parametrize("name", ["vllm_process_name", "_ray_timestamp_ns"])
+def test_what_libraries_add_to_every_record_is_left_out(stream: io.StringIO, json_lines: bool, name: str) -> None:
     configure_logs("info", json_lines, stream)
-    logger.info("x", extra={"vllm_process_name": "EngineCore"})
+    logger.info("x", extra={name: "EngineCore"})
     assert "EngineCore" not in stream.getvalue()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -97,6 +98,8 @@ class EngineCore:
         return state.detokenizer.num_output_tokens() if state else 0
 
     async def start(self) -> None:
+        if self._layout.by_ray and not find_spec("ray"):
+            raise EngineFailed("Ray is not installed: pip install 'inferwire[ray]'.")
         await self._roll_call.begin(self._settings.machines.timeout_s)
         self._engine = await self._built()
         self._family = Family(launches.heads_of(self._engine.engine_core.resources))

@@ -55,6 +55,8 @@ def environment(*, on_cpu: bool, workers: int = 1) -> dict[str, str]:
         # vLLM would bind its threads to one core in two, and keep cores back for its front-end.
         threads = max(1, len(os.sched_getaffinity(0)) // workers)
         variables |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}
+        # The older of vLLM's two executors on Ray is for GPUs.
+        variables["VLLM_USE_RAY_V2_EXECUTOR_BACKEND"] = "1"
     return {name: value for name, value in variables.items() if name not in os.environ}
 
 

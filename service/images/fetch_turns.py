@@ -21,13 +21,16 @@ class _Turn:
 class FetchTurns:
     """So many fetches at a time, and from one host; the next is that of the caller who has the fewest under way.
 
-    So neither a slow host nor a busy caller takes all turns.
+    So neither a slow host nor a busy caller takes all turns. And none begins while what was fetched takes `most_bytes`:
+    images may come faster than they are decoded.
     """
 
-    def __init__(self, most: int, most_per_host: int, most_waiting_per_caller: int) -> None:
+    def __init__(self, most: int, most_per_host: int, most_waiting_per_caller: int, most_bytes: int) -> None:
         self._most = most
         self._most_per_host = most_per_host
         self._most_waiting_per_caller = most_waiting_per_caller
+        self._most_bytes = most_bytes
+        self._held_bytes = 0
         self._by_caller: Counter[str] = Counter()
         self._by_host: Counter[str] = Counter()
         self._waiting: list[_Turn] = []
@@ -47,6 +50,15 @@ class FetchTurns:
         finally:
             self._leave(turn)
 
+    def hold(self, size: int) -> None:
+        """Bytes that have been fetched."""
+        self._held_bytes += size
+
+    def release(self, size: int) -> None:
+        """Bytes that aren't needed any longer."""
+        self._held_bytes -= size
+        self._grant()
+
     async def _granted(self, turn: _Turn) -> None:
         try:
             await turn.granted
@@ -65,11 +77,14 @@ class FetchTurns:
         self._grant()
 
     def _grant(self) -> None:
-        while self._by_caller.total() < self._most and (turn := self._next()):
+        while self._has_room() and (turn := self._next()):
             self._waiting.remove(turn)
             self._by_caller[turn.caller] += 1
             self._by_host[turn.host] += 1
             turn.granted.set_result(None)
+
+    def _has_room(self) -> bool:
+        return self._by_caller.total() < self._most and self._held_bytes < self._most_bytes
 
     def _next(self) -> _Turn | None:
         """Of one caller's, the one that came first."""

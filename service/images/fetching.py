@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
+import re
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 
 from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientResponseError, ClientSession
 from yarl import URL
@@ -27,6 +27,8 @@ OK = 200
 REDIRECTS = {301, 302, 303, 307, 308}
 # What stores say of files that they know nothing of.
 UNTOLD_TYPES = {"", "application/octet-stream", "binary/octet-stream"}
+UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+LONGEST_REASON = 200
 # The same for an address that is refused, one where nobody answers, and a name that nobody knows: callers shall not
 # find out with it what there is in the operator's network. The log tells.
 UNREACHABLE = "The image's host can't be reached."
@@ -45,11 +47,18 @@ class NotFetched(Exception):
 class Fetcher:
     """Fetches images by URL, as far as the operator allows."""
 
-    def __init__(self, rules: FetchSettings, metrics: ImageMetrics, network: Network) -> None:
+    def __init__(self, rules: FetchSettings, most_bytes: int, metrics: ImageMetrics, network: Network) -> None:
+        """`most_bytes` are those of one request's images."""
         self._rules = rules
         self._metrics = metrics
         self._network = network
-        self._turns = FetchTurns(rules.max_concurrent, rules.max_concurrent_per_host, rules.max_waiting_per_caller)
+        self._turns = FetchTurns(
+            rules.max_concurrent,
+            rules.max_concurrent_per_host,
+            rules.max_waiting_per_caller,
+            most_bytes=rules.max_concurrent * most_bytes,
+        )
+        self._tls = network.tls or ssl.create_default_context()
         self._threads = ThreadPoolExecutor(NAME_THREADS, thread_name_prefix="image-hosts")
 
     async def fetch(self, url: str, caller: str, budget: ByteBudget) -> LoadedImage:
@@ -68,6 +77,10 @@ class Fetcher:
             raise
         finally:
             self._metrics.record_fetch(outcome, time.monotonic() - begun_s)
+
+    def release(self, budget: ByteBudget) -> None:
+        """What was fetched for a request isn't needed any longer."""
+        self._turns.release(budget.fetched)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -106,11 +119,12 @@ class Fetcher:
             async with client.get(target, allow_redirects=False) as response:
                 if response.status in REDIRECTS:
                     return self._redirected(url, response.headers.get("Location"))
-                return await _image(response, budget)
+                mime_type = _image_type(response)
+                return LoadedImage(await self._body(response, budget), mime_type)
         except ClientConnectorError as error:
             refused = isinstance(error.__cause__, AddressRefused)
             outcome = FetchOutcome.REFUSED if refused else FetchOutcome.FAILED
-            raise NotFetched(UNREACHABLE, outcome, f"{url.host}: {error.__cause__}") from None
+            raise NotFetched(UNREACHABLE, outcome, f"{url.host}: {_one_line(str(error.__cause__))}") from None
         except (ClientError, OSError) as error:
             raise NotFetched(GARBLED, FetchOutcome.FAILED, f"{url.host}: {_reason(error)}") from None
 
@@ -134,32 +148,32 @@ class Fetcher:
             raise NotFetched(told, FetchOutcome.REFUSED)
         return url
 
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        return self._network.tls or ssl.create_default_context()
+    async def _body(self, response: ClientResponse, budget: ByteBudget) -> bytes:
+        if not budget.has(response.content_length or 0):
+            raise NotFetched(budget.exceeded, FetchOutcome.REFUSED)
+        chunks = []
+        async for chunk in response.content.iter_chunked(CHUNK):
+            if not budget.take(len(chunk)):
+                raise NotFetched(budget.exceeded, FetchOutcome.REFUSED)
+            budget.fetched += len(chunk)
+            self._turns.hold(len(chunk))
+            chunks.append(chunk)
+        return b"".join(chunks)
 
 
-async def _image(response: ClientResponse, budget: ByteBudget) -> LoadedImage:
+def _image_type(response: ClientResponse) -> str | None:
+    """Of an answer whose body is one. Raises NotFetched."""
     if response.status != OK:
         raise NotFetched(f"The image's host answers with status {response.status}.", FetchOutcome.FAILED)
     if any(coding.strip().lower() != "identity" for coding in response.headers.getall("Content-Encoding", ())):
         # It could be any number of times as large as what arrives.
         raise NotFetched("The image's host sends it compressed, which was not asked for.", FetchOutcome.REFUSED)
     mime_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if mime_type not in UNTOLD_TYPES and not MIME_TYPE.fullmatch(mime_type):
+    if mime_type in UNTOLD_TYPES:
+        return None
+    if not MIME_TYPE.fullmatch(mime_type):
         raise NotFetched("What the host answers with is not an image.", FetchOutcome.REFUSED)
-    return LoadedImage(await _body(response, budget), None if mime_type in UNTOLD_TYPES else mime_type)
-
-
-async def _body(response: ClientResponse, budget: ByteBudget) -> bytes:
-    if not budget.has(response.content_length or 0):
-        raise NotFetched(budget.exceeded, FetchOutcome.REFUSED)
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(CHUNK):
-        if not budget.take(len(chunk)):
-            raise NotFetched(budget.exceeded, FetchOutcome.REFUSED)
-        body += chunk
-    return bytes(body)
+    return mime_type
 
 
 def _read(url: str) -> RemoteUrl:
@@ -171,4 +185,10 @@ def _read(url: str) -> RemoteUrl:
 
 def _reason(error: Exception) -> str:
     # The text of this one tells the whole URL, which may hold a key.
-    return f"{error.status}, {error.message[:200]}" if isinstance(error, ClientResponseError) else str(error)
+    text = f"{error.status}, {error.message}" if isinstance(error, ClientResponseError) else str(error)
+    return _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    """For the log, as a stranger may have had a say in it."""
+    return UNPRINTABLE.sub(" ", text)[:LONGEST_REASON]

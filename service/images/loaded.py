@@ -29,6 +29,8 @@ class ByteBudget:
 
     def __init__(self, most: int) -> None:
         self._most = self._left = most
+        self.fetched = 0
+        """Those among them that the server holds only because it has fetched them."""
 
     @property
     def exceeded(self) -> str:

@@ -1,7 +1,8 @@
 """Where images come from: the request itself, as bytes or as a `data:` URL; or a host that the operator allows."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import assert_never
 
 from service.api.content import ImageBytes, ImageContentItem, ImageUrl
@@ -11,7 +12,7 @@ from service.images.data_urls import image_of_data_url
 from service.images.fetching import Fetcher, NotFetched
 from service.images.loaded import ByteBudget, LoadedImage, image_type
 from service.images.network import Network
-from service.images.remote_urls import USUAL_PORTS
+from service.images.remote_urls import LONGEST, USUAL_PORTS
 from service.settings.images import FetchSettings
 from service.telemetry.metrics import ImageMetrics
 
@@ -27,28 +28,40 @@ class ImageSources:
     ) -> None:
         """`max_bytes` are those of all images of a request together."""
         self._max_bytes = max_bytes
-        self._fetcher = Fetcher(fetch, metrics, network or Network()) if fetch.allowed_hosts else None
+        self._fetcher = Fetcher(fetch, max_bytes, metrics, network or Network()) if fetch.allowed_hosts else None
 
-    async def load_all(self, images: Sequence[tuple[str, ImageContentItem]], caller: str) -> list[LoadedImage]:
-        """The images of one request, each with the path of its field: at the same time, and equal ones only once.
+    @asynccontextmanager
+    async def loaded(
+        self, images: Sequence[tuple[str, ImageContentItem]], caller: str
+    ) -> AsyncIterator[list[LoadedImage]]:
+        """The images of one request, each with the path of its field: at the same time, and the same URL only once.
 
-        Raises InvalidField, which tells of all that is wrong, and Overloaded when too much is being fetched already.
+        They are to be dropped at the end: of what is fetched, the server holds only so much. Raises InvalidField, which
+        tells of all that is wrong, and Overloaded when too much is being fetched already.
         """
-        fields: dict[ImageContentItem, str] = {}
-        for field, image in images:
-            fields.setdefault(image, field)
         budget = ByteBudget(self._max_bytes)
+        try:
+            yield await self._load_all(images, caller, budget)
+        finally:
+            if self._fetcher:
+                self._fetcher.release(budget)
+
+    async def _load_all(
+        self, images: Sequence[tuple[str, ImageContentItem]], caller: str, budget: ByteBudget
+    ) -> list[LoadedImage]:
+        keys = [_key(image, position) for position, (_, image) in enumerate(images)]
+        loading: dict[str | int, asyncio.Task[LoadedImage | InferwireError]] = {}
         async with asyncio.TaskGroup() as group:
-            loading = {
-                image: group.create_task(self._tried(image, field, caller, budget)) for image, field in fields.items()
-            }
+            for key, (field, image) in zip(keys, images, strict=True):
+                if key not in loading:
+                    loading[key] = group.create_task(self._tried(image, field, caller, budget))
         findings = Findings()
         loaded = {}
-        for image, task in loading.items():
+        for key, task in loading.items():
             with findings.noting():
-                loaded[image] = _whole(task.result())
+                loaded[key] = _whole(task.result())
         findings.raise_all()
-        return [loaded[image] for _, image in images]
+        return [loaded[key] for key in keys]
 
     def close(self) -> None:
         if self._fetcher:
@@ -89,6 +102,12 @@ class ImageSources:
             return await self._fetcher.fetch(url, caller, budget)
         except NotFetched as failure:
             raise InvalidField(field, str(failure)) from None
+
+
+def _key(image: ImageContentItem, position: int) -> str | int:
+    """The same for the same image elsewhere. To compare those that are here would take longer than to load them."""
+    url = image.source.url if isinstance(image.source, ImageUrl) else ""
+    return url if url and len(url) <= LONGEST else position
 
 
 def _whole(result: LoadedImage | InferwireError) -> LoadedImage:

@@ -35,12 +35,12 @@ class Images:
         """The prompt with its images in place. Raises RequestErrors that name fields of images, and Overloaded."""
         limits = engine.model.limits
         _check_number(placed, limits)
-        loaded = await self._sources.load_all([(image.field, image.item) for image in placed], caller)
-        images = [EncodedImage(image.field, image.item, its) for image, its in zip(placed, loaded, strict=True)]
-        _check_bytes(images, limits)
-        async with self._places:
-            pictures = await asyncio.get_running_loop().run_in_executor(self._threads, decoded, images, limits)
-            return await engine.with_images(prompt, pictures, caller)
+        async with self._sources.loaded([(image.field, image.item) for image in placed], caller) as loaded:
+            images = [EncodedImage(image.field, image.item, its) for image, its in zip(placed, loaded, strict=True)]
+            _check_bytes(images, limits)
+            async with self._places:
+                pictures = await asyncio.get_running_loop().run_in_executor(self._threads, decoded, images, limits)
+                return await engine.with_images(prompt, pictures, caller)
 
 
 @dataclass(frozen=True, slots=True)

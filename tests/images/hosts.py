@@ -175,8 +175,15 @@ def _info(address: str, port: int) -> Any:
 
 
 async def loaded(sources: ImageSources, image: ImageContentItem) -> LoadedImage:
-    [its] = await sources.load_all([(FIELD, image)], "me")
+    [its] = await all_loaded(sources, [(FIELD, image)])
     return its
+
+
+async def all_loaded(
+    sources: ImageSources, images: Sequence[tuple[str, ImageContentItem]], caller: str = "me"
+) -> list[LoadedImage]:
+    async with sources.loaded(images, caller) as whole:
+        return whole
 
 
 class Certificates:

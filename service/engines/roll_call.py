@@ -127,7 +127,7 @@ class RollCall:
         node = hello.get("machine")
         if hello.get("model") != self._model_id:
             return f"the model here is {self._model_id!r}, not {hello.get('model')!r}"
-        if not isinstance(node, int) or not 0 < node < self._layout.nodes:
+        if type(node) is not int or not 0 < node < self._layout.nodes:
             return f"the others are machines 1 to {self._layout.nodes - 1}, and it says {node!r}"
         if hello.get("layout") != repr(self._layout):
             return "its settings spread the model otherwise"
@@ -191,7 +191,10 @@ async def ended(connection: asyncio.StreamReader) -> None:
 
 async def _line(reader: asyncio.StreamReader) -> dict[str, Any]:
     """Raises ValueError for anything that isn't one line of a JSON object."""
-    line = json.loads(await reader.readline())
+    try:
+        line = json.loads(await reader.readline())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(line, dict):
         raise ValueError("not an object")
     return line

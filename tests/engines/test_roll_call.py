@@ -133,6 +133,8 @@ async def test_a_second_one_of_the_same_number_has_to_wait(roll_call: RollCall) 
         b"[]\n",
         b"{}\n",
         b"x" * 10_000,
+        b"[" * 4000 + b"\n",
+        b'{"model": "a-model", "machine": true}\n',
         b'{"model": "a-model", "machine": "1"}\n',
     ],
 )

@@ -149,7 +149,7 @@ class ModelLoad(_message.Message):
     waiting_requests: _builtins.int
     """Requests that wait for the engine."""
     cache_usage: _builtins.float
-    """The share of the engine's cache memory in use, 0 to 1."""
+    """The share of the engine's cache memory in use, 0 to 1; with data parallel the mean of its ranks."""
     waiting_tokens: _builtins.int
     """Prompt tokens of waiting requests."""
     state: _models_pb2.ModelState.ValueType

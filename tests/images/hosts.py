@@ -220,9 +220,11 @@ class Outside:
     def url(self, path: str = "/", host: str = "images.test") -> str:
         return f"https://{host}:{self.port}{path}"
 
-    def sources(self, allows: Callable[[str], bool] | None = None, **fetch: Any) -> ImageSources:
+    def sources(
+        self, allows: Callable[[str], bool] | None = None, max_bytes: int = MAX_BYTES, **fetch: Any
+    ) -> ImageSources:
         rules = {"allowed_hosts": (f"images.test:{self.port}", f"*.cdn.test:{self.port}"), **fetch}
-        return ImageSources(MAX_BYTES, FetchSettings(**rules), self._metrics, self.network(allows))
+        return ImageSources(max_bytes, FetchSettings(**rules), self._metrics, self.network(allows))
 
     def network(self, allows: Callable[[str], bool] | None = None) -> Network:
         return Network(

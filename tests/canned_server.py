@@ -25,6 +25,8 @@ from service.api.events import Complete, Event, Progress, Start
 from service.api.load import ModelLoad, ServerLoad
 from service.api.messages import CompletionMessage, StopReason
 from service.api.models import Model, ModelLimits, ModelState, ModelType
+from service.api.score import RerankResponse, RerankResult, ScoreResponse, ScoreResult, ScoreType
+from service.api.tokenize import DetokenizeResponse, TokenizeResponse
 from service.api.tools import ToolCall, ToolCallVerdict
 from service.api.usage import Timings, Usage
 from service.api.vectors import pack
@@ -33,7 +35,9 @@ from service.wire.completion import completion_chunk_to_proto, completion_respon
 from service.wire.embeddings import answer_from_result, embeddings_response_to_proto
 from service.wire.load import server_load_to_proto
 from service.wire.models import model_to_proto
+from service.wire.score import rerank_response_to_proto, score_response_to_proto
 from service.wire.status import status_from_error
+from service.wire.tokenize import detokenize_response_to_proto, tokenize_response_to_proto
 
 LONGEST_S = 30
 THOUGHTS = ("He asks ", "where.")
@@ -195,6 +199,37 @@ class CannedInference(inference_service_pb2_grpc.InferenceServiceServicer):
         return embeddings_response_to_proto(
             EmbeddingsResponse(embeddings, USAGE, TIMINGS, request.model_id, request_id)
         )
+
+    def Rerank(self, request: Any, context: grpc.ServicerContext) -> Message:
+        """The last document is the best."""
+        request_id = self._server.take(request, context)
+        results = [
+            RerankResult(index, 0.25 * index, document.id, None, False, 4, 4)
+            for index, document in enumerate(request.documents)
+        ]
+        best = results[::-1][: request.top_n or None]
+        answer = RerankResponse(best, ScoreType.COSINE, USAGE, TIMINGS, request.model_id, request_id)
+        return rerank_response_to_proto(answer)
+
+    def Score(self, request: Any, context: grpc.ServicerContext) -> Message:
+        request_id = self._server.take(request, context)
+        results = [ScoreResult(0.25, False, 4, 4) for _ in request.pairs]
+        answer = ScoreResponse(results, ScoreType.COSINE, USAGE, TIMINGS, request.model_id, request_id)
+        return score_response_to_proto(answer)
+
+    def Tokenize(self, request: Any, context: grpc.ServicerContext) -> Message:
+        """One token a byte."""
+        request_id = self._server.take(request, context)
+        data = request.text.text.encode()
+        pieces = [bytes([byte]) for byte in data] if request.return_pieces else []
+        answer = TokenizeResponse(list(data), pieces, (), len(data), 2048, USAGE, TIMINGS, request.model_id, request_id)
+        return tokenize_response_to_proto(answer)
+
+    def Detokenize(self, request: Any, context: grpc.ServicerContext) -> Message:
+        request_id = self._server.take(request, context)
+        data = bytes(request.token_ids)
+        answer = DetokenizeResponse(data.decode(), data, USAGE, TIMINGS, request.model_id, request_id)
+        return detokenize_response_to_proto(answer)
 
     def StreamEmbeddings(self, messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
         self._server.take(next(messages).options, context)

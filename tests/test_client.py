@@ -14,6 +14,8 @@ from service.api.content import TextContentItem, TextDelta
 from service.api.embeddings import EmbeddingsRequest
 from service.api.events import Complete, Event, Progress, Start
 from service.api.messages import StopReason, UserMessage
+from service.api.score import RerankDocument, RerankRequest, ScorePair, ScoreRequest, ScoreType
+from service.api.tokenize import DetokenizeRequest, TokenizeRequest, TokenizeText
 from service.client import Client, Tls
 from service.errors import FieldViolation
 from tests.canned_server import (
@@ -79,6 +81,24 @@ class TestAnswers:
         contents = (TextContentItem(text="one"), TextContentItem(text="two"))
         answer = await client.embed(EmbeddingsRequest(model_id="mini", contents=contents))
         assert [tuple(embedding.values) for embedding in answer.embeddings] == [VECTOR, VECTOR]
+
+    async def test_score(self, client: Client) -> None:
+        pair = ScorePair(query="what?", document="that")
+        answer = await client.score(ScoreRequest(model_id="mini", pairs=(pair, pair)))
+        assert ([result.score for result in answer.results], answer.score_type) == ([0.25, 0.25], ScoreType.COSINE)
+
+    async def test_rerank(self, client: Client) -> None:
+        documents = (RerankDocument(text="one", id="a"), RerankDocument(text="two", id="b"))
+        answer = await client.rerank(RerankRequest(model_id="mini", query="what?", documents=documents))
+        assert [(result.index, result.id) for result in answer.results] == [(1, "b"), (0, "a")]
+
+    async def test_tokens_and_back(self, client: Client) -> None:
+        tokens = await client.tokenize(
+            TokenizeRequest(model_id="smol", input=TokenizeText(text="aé"), return_pieces=True)
+        )
+        assert (tuple(tokens.token_ids), b"".join(tokens.pieces).decode()) == ((97, 0xC3, 0xA9), "aé")
+        restored = await client.detokenize(DetokenizeRequest(model_id="smol", token_ids=tuple(tokens.token_ids)))
+        assert (restored.text, restored.usage) == ("aé", USAGE)
 
     async def test_answers_may_be_larger_than_grpc_takes_by_default(self, client: Client) -> None:
         request = EmbeddingsRequest(model_id="large", contents=(TextContentItem(text="one"),))

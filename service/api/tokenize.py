@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from service.api.base import ApiModel
-from service.api.chat import Messages, Tools
+from service.api.chat import Messages, ReasoningConfig, Tools
 from service.api.response_format import ResponseFormat
 from service.api.tools import ToolConfig
 from service.api.usage import Timings, Usage
@@ -27,6 +27,7 @@ class TokenizeConversation(ApiModel):
     tools: Tools = ()
     tool_config: ToolConfig | None = None
     response_format: ResponseFormat | None = None
+    reasoning: ReasoningConfig | None = None
 
 
 class TokenizeRequest(ApiModel):

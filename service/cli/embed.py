@@ -17,7 +17,7 @@ from service.cli.embed_file.journal import JournalInUse, JournalOfAnother
 from service.cli.embed_file.output import WRITERS, MissingLibrary
 from service.cli.embed_file.run import embed_file, journal_of
 from service.cli.failures import failures_shown
-from service.cli.options import chosen_model, model_option
+from service.cli.options import chosen_model, model_option, truncate_option
 from service.cli.waiting import waiting
 
 # A server takes a limited number of texts in one call, and a reader of the output wants the first lines soon.
@@ -30,13 +30,7 @@ SOME_WRONG = 3
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @connection_options
 @model_option("embedding model")
-@click.option(
-    "--truncate",
-    type=click.Choice(list(TextTruncation), case_sensitive=False),
-    default=TextTruncation.NONE,
-    show_default="none",
-    help="Which end of a text that is too long is cut; none makes it an error.",
-)
+@truncate_option
 @click.option(
     "--input",
     "source",

@@ -13,6 +13,8 @@ COMMANDS = {
     "chat": "Talk to a language model.",
     "complete": "Let a language model continue a text.",
     "embed": "Turn texts into vectors.",
+    "rerank": "Order texts by how well they fit to a query.",
+    "tokenize": "Print the tokens that a model reads.",
     "models": "List the models of a server.",
     "top": "Watch the load of a server.",
     "bench": "Compare Inferwire with the engine called directly.",

@@ -10,6 +10,7 @@ from typing import Any
 import rich_click as click
 
 from service.api.chat import ReasoningConfig
+from service.api.embeddings import TextTruncation
 from service.api.models import Model, ModelType
 from service.api.response_format import JsonSchemaResponseFormat
 from service.api.sampling import GreedySamplingStrategy, SamplingParams, SamplingStrategy, TopPSamplingStrategy
@@ -98,16 +99,26 @@ def model_option(kind: str) -> Callable[[Command], Command]:
     return click.option("--model", metavar="ID", help=f"The {kind} to use. [default: the first one of the server]")
 
 
-async def chosen_model(client: Client, model_id: str | None, model_type: ModelType) -> str:
-    """The given model, else the first one of the right type that the server lists."""
+truncate_option = click.option(
+    "--truncate",
+    type=click.Choice(list(TextTruncation), case_sensitive=False),
+    default=TextTruncation.NONE,
+    show_default="none",
+    help="Which end of a text that is too long is cut; none makes it an error.",
+)
+
+
+async def chosen_model(client: Client, model_id: str | None, *types: ModelType) -> str:
+    """The given model, else the first one that the server lists of the first type of which it has any."""
     if model_id is not None:
         return model_id
     async with waiting("Waiting for the server"):
         models: tuple[Model, ...] = await client.models()
-    for model in models:
-        if model.model_type is model_type:
-            return model.identifier
-    raise click.ClickException(f"The server has no model of type {model_type}.")
+    for model_type in types:
+        for model in models:
+            if model.model_type is model_type:
+                return model.identifier
+    raise click.ClickException(f"The server has no model of type {' or '.join(types)}.")
 
 
 def text_or_stdin(text: str | None) -> str | None:

@@ -36,7 +36,7 @@ class AskedSettings:
 
 
 def server_options(command: Command) -> Command:
-    """Adds --config, --model, --embedding-model and the flags of all settings, and passes them on as `asked`."""
+    """Adds --config, those of models and the flags of all settings, and passes them on as `asked`."""
 
     @click.option(
         "--config",
@@ -60,18 +60,30 @@ def server_options(command: Command) -> Command:
         metavar="NAME_OR_PATH",
         help="An embedding model to serve; otherwise as --model.",
     )
+    @click.option(
+        "--scoring-model",
+        "scoring_models",
+        multiple=True,
+        metavar="NAME_OR_PATH",
+        help="A cross-encoder to serve; otherwise as --model.",
+    )
     @setting_flags
     @wraps(command)
     def with_settings(
-        config: Path | None, llms: tuple[str, ...], embedding_models: tuple[str, ...], **given: Any
+        config: Path | None,
+        llms: tuple[str, ...],
+        embedding_models: tuple[str, ...],
+        scoring_models: tuple[str, ...],
+        **given: Any,
     ) -> Any:
         # Their values are read from the context, which knows which of them were given.
         own = given.keys() - {leaf.parameter for leaf in setting_leaves()}
         flags = given_flags(get_current_context())
-        if llms or embedding_models:
+        if llms or embedding_models or scoring_models:
             flags["models"] = [
                 *(model_entry(text, ModelType.LLM) for text in llms),
                 *(model_entry(text, ModelType.EMBEDDING) for text in embedding_models),
+                *(model_entry(text, ModelType.SCORING) for text in scoring_models),
             ]
         return command(asked=AskedSettings(config, flags), **{name: given[name] for name in own})
 

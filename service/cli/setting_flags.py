@@ -20,8 +20,8 @@ from service.settings.section import Section
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# Models are given by --model and --embedding-model. Identities, with their tokens, have no place on a command line,
-# which every user of the machine can read.
+# Models are given by --model, --embedding-model and --scoring-model. Identities, with their tokens, have no place on a
+# command line, which every user of the machine can read.
 WITHOUT_A_FLAG = {("models",), ("identities",)}
 METAVARS = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
 

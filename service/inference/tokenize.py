@@ -32,6 +32,7 @@ from service.inference.tokenizing import (
     SpecialTokens,
     Tokens,
     text_of_tokens,
+    text_of_turns,
     tokens_of_conversation,
     tokens_of_text,
 )
@@ -115,13 +116,15 @@ class Tokenize:
             chat = ChatCompletionRequest(model_id=model_id, **fields)
             draft = Draft(engine, check)
             await draft.use_tools(chat)
+            draft.think(chat)
             draft.findings.raise_all()
             turns = read_turns(chat, engine)
         except RequestError as error:
             raise error.under("conversation") from None
         limit = engine.model.limits.max_tokenized_tokens
-        read = partial(tokens_of_conversation, engine, turns, draft.tool_use, limit)
-        return sum(len(turn.content) for turn in turns), read
+        switches = draft.switches(conversation.reasoning)
+        read = partial(tokens_of_conversation, engine, turns, draft.tool_use, switches, limit)
+        return len(text_of_turns(turns)), read
 
 
 def _reading_of_text(engine: Engine, text: TokenizeText) -> Callable[[], Tokens]:

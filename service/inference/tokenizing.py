@@ -11,6 +11,7 @@ from service.api.tokenize import DetokenizeRequest, TokenizeText, TokenSpan
 from service.engines.base import LanguageEngine
 from service.errors import Findings, InvalidField, RequestError, too_many_tokens
 from service.prompts.conversation import Turn
+from service.prompts.renderer import Switches
 from service.prompts.tokenizer import Tokenizer
 from service.tool_formats.use import ToolUse
 
@@ -48,17 +49,23 @@ def tokens_of_text(tokenizer: Tokenizer, text: TokenizeText, special: SpecialTok
     return Tokens(ids, prompt.neutralized_spans, spans)
 
 
-def tokens_of_conversation(engine: LanguageEngine, turns: Sequence[Turn], use: ToolUse, limit: int) -> Tokens:
+def tokens_of_conversation(
+    engine: LanguageEngine, turns: Sequence[Turn], use: ToolUse, switches: Switches, limit: int
+) -> Tokens:
     """Raises RequestErrors."""
     try:
-        if engine.renderer.tokenizer.surely_exceeds("".join(turn.content for turn in turns), limit):
+        if engine.renderer.tokenizer.surely_exceeds(text_of_turns(turns), limit):
             raise too_many_tokens("messages", None, limit)
-        prompt = engine.renderer.chat(turns, use)
+        prompt = engine.renderer.chat(turns, use, switches)
         if len(prompt.token_ids) > limit:
             raise too_many_tokens("messages", len(prompt.token_ids), limit)
     except RequestError as error:
         raise error.under("conversation") from None
     return Tokens(prompt.token_ids, prompt.neutralized_spans)
+
+
+def text_of_turns(turns: Sequence[Turn]) -> str:
+    return "".join(turn.content + turn.reasoning for turn in turns)
 
 
 def text_of_tokens(tokenizer: Tokenizer, request: DetokenizeRequest) -> tuple[str, bytes]:

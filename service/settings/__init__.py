@@ -110,6 +110,9 @@ class ModelLimitSettings(Section):
     max_contents: int | None = Field(
         None, ge=1, description="The most contents of one Embeddings call. Of `embedding`."
     )
+    max_documents: int | None = Field(
+        None, ge=1, description="The most pairs or documents of one Score or Rerank call. Of `embedding` and `scoring`."
+    )
 
 
 class LogSettings(Section):
@@ -147,7 +150,11 @@ class MachineSettings(Section):
     timeout_s: float = Field(600.0, gt=0, description="How long a start waits for all of them to report.")
 
 
-LIMITS_OF_TYPE = {ModelType.LLM: {"max_messages", "max_constraint_bytes"}, ModelType.EMBEDDING: {"max_contents"}}
+LIMITS_OF_TYPE = {
+    ModelType.LLM: {"max_messages", "max_constraint_bytes"},
+    ModelType.EMBEDDING: {"max_contents", "max_documents"},
+    ModelType.SCORING: {"max_documents"},
+}
 # By which vLLM is told to quantise.
 QUANTIZING_ARGS = {"quantization", "quantization_config"}
 
@@ -187,12 +194,6 @@ class ModelSettings(Section):
     engine_args: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the engine as they are (vLLM's AsyncEngineArgs)."
     )
-
-    @model_validator(mode="after")
-    def _scores_only_by_script(self) -> Self:
-        if self.type is ModelType.SCORING and self.engine is not EngineKind.SCRIPTED:
-            raise ValueError("cross-encoders (`scoring`) run on the scripted engine only in this build")
-        return self
 
     @model_validator(mode="after")
     def _name_after_path(self) -> Self:

@@ -10,6 +10,7 @@ from service.api.tokenize import (
     TokenizeText,
     TokenSpan,
 )
+from service.wire.chat import reasoning_config_from_proto, reasoning_config_to_proto
 from service.wire.fields import at, build, chosen, each, gathered, given, maybe, optional
 from service.wire.messages import message_from_proto, message_to_proto
 from service.wire.response_format import response_format_from_proto, response_format_to_proto
@@ -52,6 +53,7 @@ def _conversation_from_proto(message: pb.TokenizeConversation) -> TokenizeConver
             tools=lambda: each(message.tools, "tools", tool_definition_from_proto),
             tool_config=lambda: maybe(message, "tool_config", tool_config_from_proto),
             response_format=lambda: maybe(message, "response_format", response_format_from_proto),
+            reasoning=lambda: maybe(message, "reasoning", reasoning_config_from_proto),
         ),
     )
 
@@ -73,6 +75,7 @@ def _conversation_to_proto(conversation: TokenizeConversation) -> pb.TokenizeCon
         tools=map(tool_definition_to_proto, conversation.tools),
         tool_config=given(tool_config_to_proto, conversation.tool_config),
         response_format=None if shape is None else response_format_to_proto(shape),
+        reasoning=given(reasoning_config_to_proto, conversation.reasoning),
     )
 
 

@@ -47,6 +47,43 @@ class TestEmbed:
         assert server.requests[1].contents[-1].text == "line 299"  # type: ignore[attr-defined]
 
 
+class TestRerank:
+    def test_the_best_comes_first(self, inferwire: Inferwire, server: CannedServer) -> None:
+        result = inferwire("rerank", "what?", "öne", "two", "three", "--top-n", "2", "--truncate", "end")
+        assert [json.loads(line) for line in result.stdout.splitlines()] == [
+            {"index": 2, "score": 0.5, "document": "three"},
+            {"index": 1, "score": 0.25, "document": "two"},
+        ]
+        request: Any = server.requests[0]
+        assert (request.model_id, request.query, request.text_truncation, request.top_n) == ("mini", "what?", 3, 2)
+        assert [document.text for document in request.documents] == ["öne", "two", "three"]
+
+    def test_lines_are_documents(self, inferwire: Inferwire, server: CannedServer) -> None:
+        lines = inferwire("rerank", "what?", stdin="one\ntwö\n").stdout.splitlines()
+        assert [json.loads(line)["document"] for line in lines] == ["twö", "one"]
+        assert "ö" in lines[0]
+
+    def test_nothing_to_order(self, inferwire: Inferwire, server: CannedServer) -> None:
+        assert inferwire("rerank", "what?").exit_code == 2
+
+
+class TestTokenize:
+    def test_ids_and_pieces(self, inferwire: Inferwire, server: CannedServer) -> None:
+        lines = inferwire("tokenize", "aé").stdout.splitlines()
+        assert [json.loads(line) for line in lines] == [
+            {"id": 97, "piece": "a"},
+            {"id": 0xC3, "piece": "\\xc3"},
+            {"id": 0xA9, "piece": "\\xa9"},
+        ]
+        assert server.requests[0].model_id == "smol"  # type: ignore[attr-defined]
+
+    def test_their_count(self, inferwire: Inferwire, server: CannedServer) -> None:
+        assert inferwire("tokenize", "--count", stdin="a b\n").stdout == "3\n"
+
+    def test_nothing_to_tokenise(self, inferwire: Inferwire, server: CannedServer) -> None:
+        assert inferwire("tokenize").exit_code == 2
+
+
 class TestModels:
     def test_json_where_no_terminal_is(self, inferwire: Inferwire, server: CannedServer) -> None:
         for arguments in (["models"], ["models", "--json"]):

@@ -27,14 +27,16 @@ def test_model_flags(text: str, entry: dict[str, str]) -> None:
     assert model_entry(text, ModelType.LLM) == {**entry, "type": ModelType.LLM}
 
 
-def test_models_of_both_types_are_served(inferwire: Inferwire, started: StartedServer) -> None:
-    result = inferwire("serve", "--model", "org/A", "--embedding-model", "e=org/B", "--model", "org/C")
+def test_models_of_all_types_are_served(inferwire: Inferwire, started: StartedServer) -> None:
+    models = ("--model", "org/A", "--scoring-model", "org/D", "--embedding-model", "e=org/B", "--model", "org/C")
+    result = inferwire("serve", *models)
     assert result.exit_code == 0, result.output
     served = [(model.id, model.path, model.type) for model in started.settings[0].models]
     assert served == [
         ("A", "org/A", ModelType.LLM),
         ("C", "org/C", ModelType.LLM),
         ("e", "org/B", ModelType.EMBEDDING),
+        ("D", "org/D", ModelType.SCORING),
     ]
 
 

@@ -493,6 +493,7 @@ tokenize_conversations = st.builds(
     tools=some(tool_definitions),
     tool_config=maybe(tool_configs),
     response_format=maybe(response_formats),
+    reasoning=maybe(reasoning_configs),
 )
 tokenize_requests = st.builds(
     TokenizeRequest, model_id=words, input=tokenize_texts | tokenize_conversations, return_pieces=st.booleans()

@@ -22,13 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from inferwire.v1 import chat_pb2 as inferwire_dot_v1_dot_chat__pb2
 from inferwire.v1 import messages_pb2 as inferwire_dot_v1_dot_messages__pb2
 from inferwire.v1 import response_format_pb2 as inferwire_dot_v1_dot_response__format__pb2
 from inferwire.v1 import tools_pb2 as inferwire_dot_v1_dot_tools__pb2
 from inferwire.v1 import usage_pb2 as inferwire_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binferwire/v1/tokenize.proto\x12\x0cinferwire.v1\x1a\x1binferwire/v1/messages.proto\x1a\"inferwire/v1/response_format.proto\x1a\x18inferwire/v1/tools.proto\x1a\x18inferwire/v1/usage.proto\"\xab\x01\n\x0fTokenizeRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12*\n\x04text\x18\x02 \x01(\x0b\x32\x1a.inferwire.v1.TokenizeTextH\x00\x12:\n\x0c\x63onversation\x18\x03 \x01(\x0b\x32\".inferwire.v1.TokenizeConversationH\x00\x12\x15\n\rreturn_pieces\x18\x04 \x01(\x08\x42\x07\n\x05input\"j\n\x0cTokenizeText\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x1f\n\x12\x61\x64\x64_special_tokens\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x14\n\x0creturn_spans\x18\x03 \x01(\x08\x42\x15\n\x13_add_special_tokens\"\x80\x02\n\x14TokenizeConversation\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.inferwire.v1.Message\x12+\n\x05tools\x18\x02 \x03(\x0b\x32\x1c.inferwire.v1.ToolDefinition\x12\x32\n\x0btool_config\x18\x03 \x01(\x0b\x32\x18.inferwire.v1.ToolConfigH\x00\x88\x01\x01\x12:\n\x0fresponse_format\x18\x04 \x01(\x0b\x32\x1c.inferwire.v1.ResponseFormatH\x01\x88\x01\x01\x42\x0e\n\x0c_tool_configB\x12\n\x10_response_format\"\xf6\x01\n\x10TokenizeResponse\x12\x11\n\ttoken_ids\x18\x01 \x03(\x05\x12\x0e\n\x06pieces\x18\x02 \x03(\x0c\x12&\n\x05spans\x18\x03 \x03(\x0b\x32\x17.inferwire.v1.TokenSpan\x12\r\n\x05\x63ount\x18\x04 \x01(\x05\x12\x16\n\x0e\x63ontext_length\x18\x05 \x01(\x05\x12\"\n\x05usage\x18\x06 \x01(\x0b\x32\x13.inferwire.v1.Usage\x12&\n\x07timings\x18\x07 \x01(\x0b\x32\x15.inferwire.v1.Timings\x12\x10\n\x08model_id\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\"\'\n\tTokenSpan\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\"U\n\x11\x44\x65tokenizeRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x11\n\ttoken_ids\x18\x02 \x03(\x05\x12\x1b\n\x13skip_special_tokens\x18\x03 \x01(\x08\"\xa2\x01\n\x12\x44\x65tokenizeResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.inferwire.v1.Usage\x12&\n\x07timings\x18\x04 \x01(\x0b\x32\x15.inferwire.v1.Timings\x12\x10\n\x08model_id\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\tB\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binferwire/v1/tokenize.proto\x12\x0cinferwire.v1\x1a\x17inferwire/v1/chat.proto\x1a\x1binferwire/v1/messages.proto\x1a\"inferwire/v1/response_format.proto\x1a\x18inferwire/v1/tools.proto\x1a\x18inferwire/v1/usage.proto\"\xab\x01\n\x0fTokenizeRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12*\n\x04text\x18\x02 \x01(\x0b\x32\x1a.inferwire.v1.TokenizeTextH\x00\x12:\n\x0c\x63onversation\x18\x03 \x01(\x0b\x32\".inferwire.v1.TokenizeConversationH\x00\x12\x15\n\rreturn_pieces\x18\x04 \x01(\x08\x42\x07\n\x05input\"j\n\x0cTokenizeText\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x1f\n\x12\x61\x64\x64_special_tokens\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x14\n\x0creturn_spans\x18\x03 \x01(\x08\x42\x15\n\x13_add_special_tokens\"\xc5\x02\n\x14TokenizeConversation\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.inferwire.v1.Message\x12+\n\x05tools\x18\x02 \x03(\x0b\x32\x1c.inferwire.v1.ToolDefinition\x12\x32\n\x0btool_config\x18\x03 \x01(\x0b\x32\x18.inferwire.v1.ToolConfigH\x00\x88\x01\x01\x12:\n\x0fresponse_format\x18\x04 \x01(\x0b\x32\x1c.inferwire.v1.ResponseFormatH\x01\x88\x01\x01\x12\x35\n\treasoning\x18\x05 \x01(\x0b\x32\x1d.inferwire.v1.ReasoningConfigH\x02\x88\x01\x01\x42\x0e\n\x0c_tool_configB\x12\n\x10_response_formatB\x0c\n\n_reasoning\"\xf6\x01\n\x10TokenizeResponse\x12\x11\n\ttoken_ids\x18\x01 \x03(\x05\x12\x0e\n\x06pieces\x18\x02 \x03(\x0c\x12&\n\x05spans\x18\x03 \x03(\x0b\x32\x17.inferwire.v1.TokenSpan\x12\r\n\x05\x63ount\x18\x04 \x01(\x05\x12\x16\n\x0e\x63ontext_length\x18\x05 \x01(\x05\x12\"\n\x05usage\x18\x06 \x01(\x0b\x32\x13.inferwire.v1.Usage\x12&\n\x07timings\x18\x07 \x01(\x0b\x32\x15.inferwire.v1.Timings\x12\x10\n\x08model_id\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\"\'\n\tTokenSpan\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\"U\n\x11\x44\x65tokenizeRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x11\n\ttoken_ids\x18\x02 \x03(\x05\x12\x1b\n\x13skip_special_tokens\x18\x03 \x01(\x08\"\xa2\x01\n\x12\x44\x65tokenizeResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.inferwire.v1.Usage\x12&\n\x07timings\x18\x04 \x01(\x0b\x32\x15.inferwire.v1.Timings\x12\x10\n\x08model_id\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\tB\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,18 +37,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferwire.v1.tokenize_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\030inferwire/v1;inferwirev1'
-  _globals['_TOKENIZEREQUEST']._serialized_start=163
-  _globals['_TOKENIZEREQUEST']._serialized_end=334
-  _globals['_TOKENIZETEXT']._serialized_start=336
-  _globals['_TOKENIZETEXT']._serialized_end=442
-  _globals['_TOKENIZECONVERSATION']._serialized_start=445
-  _globals['_TOKENIZECONVERSATION']._serialized_end=701
-  _globals['_TOKENIZERESPONSE']._serialized_start=704
-  _globals['_TOKENIZERESPONSE']._serialized_end=950
-  _globals['_TOKENSPAN']._serialized_start=952
-  _globals['_TOKENSPAN']._serialized_end=991
-  _globals['_DETOKENIZEREQUEST']._serialized_start=993
-  _globals['_DETOKENIZEREQUEST']._serialized_end=1078
-  _globals['_DETOKENIZERESPONSE']._serialized_start=1081
-  _globals['_DETOKENIZERESPONSE']._serialized_end=1243
+  _globals['_TOKENIZEREQUEST']._serialized_start=188
+  _globals['_TOKENIZEREQUEST']._serialized_end=359
+  _globals['_TOKENIZETEXT']._serialized_start=361
+  _globals['_TOKENIZETEXT']._serialized_end=467
+  _globals['_TOKENIZECONVERSATION']._serialized_start=470
+  _globals['_TOKENIZECONVERSATION']._serialized_end=795
+  _globals['_TOKENIZERESPONSE']._serialized_start=798
+  _globals['_TOKENIZERESPONSE']._serialized_end=1044
+  _globals['_TOKENSPAN']._serialized_start=1046
+  _globals['_TOKENSPAN']._serialized_end=1085
+  _globals['_DETOKENIZEREQUEST']._serialized_start=1087
+  _globals['_DETOKENIZEREQUEST']._serialized_end=1172
+  _globals['_DETOKENIZERESPONSE']._serialized_start=1175
+  _globals['_DETOKENIZERESPONSE']._serialized_end=1337
 # @@protoc_insertion_point(module_scope)

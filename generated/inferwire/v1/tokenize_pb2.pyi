@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from inferwire.v1 import chat_pb2 as _chat_pb2
 from inferwire.v1 import messages_pb2 as _messages_pb2
 from inferwire.v1 import response_format_pb2 as _response_format_pb2
 from inferwire.v1 import tools_pb2 as _tools_pb2
@@ -109,6 +110,7 @@ class TokenizeConversation(_message.Message):
     TOOLS_FIELD_NUMBER: _builtins.int
     TOOL_CONFIG_FIELD_NUMBER: _builtins.int
     RESPONSE_FORMAT_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messages_pb2.Message]:
         """As ChatCompletionRequest.messages."""
@@ -127,6 +129,10 @@ class TokenizeConversation(_message.Message):
         is looked into.
         """
 
+    @_builtins.property
+    def reasoning(self) -> _chat_pb2.ReasoningConfig:
+        """As ChatCompletionRequest.reasoning: what is said of thinking stands in the prompt."""
+
     def __init__(
         self,
         *,
@@ -134,15 +140,20 @@ class TokenizeConversation(_message.Message):
         tools: _abc.Iterable[_tools_pb2.ToolDefinition] | None = ...,
         tool_config: _tools_pb2.ToolConfig | None = ...,
         response_format: _response_format_pb2.ResponseFormat | None = ...,
+        reasoning: _chat_pb2.ReasoningConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_response_format", b"_response_format", "_tool_config", b"_tool_config", "response_format", b"response_format", "tool_config", b"tool_config"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reasoning", b"_reasoning", "_response_format", b"_response_format", "_tool_config", b"_tool_config", "reasoning", b"reasoning", "response_format", b"response_format", "tool_config", b"tool_config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_response_format", b"_response_format", "_tool_config", b"_tool_config", "messages", b"messages", "response_format", b"response_format", "tool_config", b"tool_config", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reasoning", b"_reasoning", "_response_format", b"_response_format", "_tool_config", b"_tool_config", "messages", b"messages", "reasoning", b"reasoning", "response_format", b"response_format", "tool_config", b"tool_config", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reasoning: _TypeAlias = _typing.Literal["reasoning"]  # noqa: Y015
+    _WhichOneofArgType__reasoning: _TypeAlias = _typing.Literal["_reasoning", b"_reasoning"]  # noqa: Y015
     _WhichOneofReturnType__response_format: _TypeAlias = _typing.Literal["response_format"]  # noqa: Y015
     _WhichOneofArgType__response_format: _TypeAlias = _typing.Literal["_response_format", b"_response_format"]  # noqa: Y015
     _WhichOneofReturnType__tool_config: _TypeAlias = _typing.Literal["tool_config"]  # noqa: Y015
     _WhichOneofArgType__tool_config: _TypeAlias = _typing.Literal["_tool_config", b"_tool_config"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning) -> _WhichOneofReturnType__reasoning | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__response_format) -> _WhichOneofReturnType__response_format | None: ...
     @_typing.overload

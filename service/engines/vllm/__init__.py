@@ -9,6 +9,7 @@ from service.engines.base import Engine
 from service.engines.vllm.core import EngineHost
 from service.engines.vllm.embedding import VllmEmbeddingEngine
 from service.engines.vllm.language import VllmLanguageEngine
+from service.engines.vllm.scoring import VllmScoringEngine
 from service.settings import ModelSettings, Settings
 
 
@@ -28,6 +29,8 @@ def build(model: ModelSettings, settings: Settings) -> Engine:
     limits = model.limits_within(settings.limits)
     if model.type is ModelType.LLM:
         return VllmLanguageEngine(model, limits, host)
+    if model.type is ModelType.SCORING:
+        return VllmScoringEngine(model, limits, host)
     return VllmEmbeddingEngine(model, limits, host)
 
 

@@ -84,7 +84,7 @@ class EngineCore:
     def capacity(self) -> Capacity:
         config = self.engine.vllm_config
         # Of all data-parallel ranks; vLLM has added up their blocks by itself.
-        ranks = config.parallel_config.data_parallel_size
+        ranks = len(self.engine.engine_core.engine_ranks_managed)
         requests, tokens = ranks * config.scheduler_config.max_num_seqs, config.scheduler_config.max_num_batched_tokens
         cache = config.cache_config
         if self._settings.type is ModelType.LLM and cache.num_gpu_blocks:

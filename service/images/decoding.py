@@ -26,6 +26,9 @@ TAKEN = "PNG, JPEG, WebP and GIF"
 KNOWN_TYPES = frozenset().union(*MIME_TYPES.values())
 DIGEST_BYTES = 16
 WHITE = (255, 255, 255, 255)
+# Pillow reads the pieces of a file in Python: ten megabytes of empty ones would take it seconds. Of honest files GIF
+# has the most, of 255 bytes each.
+MOST_READS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,22 @@ class Picture:
     digest: bytes
 
 
+class _TooManyPieces(Exception):
+    pass
+
+
+class _File(BytesIO):
+    """A file that isn't read for longer than an honest one has to be."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads += 1
+        if self.reads > MOST_READS:
+            raise _TooManyPieces
+        return super().read(size)
+
+
 def decoded(images: Sequence[EncodedImage], limits: ModelLimits) -> list[Picture]:
     """The pictures, in their order. Takes up to a second: for a thread.
 
@@ -80,7 +99,7 @@ def _opened(image: EncodedImage, max_pixels: int) -> Image.Image:
         raise InvalidField(image.type_field, f"Images of {image.loaded.mime_type} are not read, only {TAKEN}.")
     try:
         with _complaints_about(image):
-            file = Image.open(BytesIO(image.loaded.data), formats=FORMATS)
+            file = Image.open(_File(image.loaded.data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_many_pixels(image, max_pixels) from None
     _check_format(image, file)
@@ -138,6 +157,8 @@ def _complaints_about(image: EncodedImage) -> Iterator[None]:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
         raise
+    except _TooManyPieces:
+        raise InvalidField(image.content_field, "The image is in too many pieces.") from None
     except UnidentifiedImageError as error:
         raise InvalidField(image.content_field, f"It is no image of a kind that is read: {TAKEN}.") from error
     except Exception as error:

@@ -175,6 +175,32 @@ def test_what_is_no_whole_image_is_refused(data: bytes, told: str | None) -> Non
     assert said == told or (told is None and said in (DAMAGED, UNKNOWN))
 
 
+PNG, JPEG, GIF = (file_of(red(), kind) for kind in ("PNG", "JPEG", "GIF"))
+EMPTY_CHUNK = chunk(b"prVt", b"")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PNG[:33] + EMPTY_CHUNK * 300_000 + PNG[33:],
+        PNG[:-12] + EMPTY_CHUNK * 300_000 + PNG[-12:],
+        JPEG[:2] + b"\xff\xfe\x00\x02" * 300_000 + JPEG[2:],
+        GIF.replace(b"\x2c", b"\x21\xfe\x01a\x00" * 300_000 + b"\x2c", 1),
+    ],
+    ids=["png", "png, at its end", "jpeg", "gif"],
+)
+def test_a_file_of_countless_pieces_is_given_up(data: bytes) -> None:
+    assert refusal(encoded(data)) == [("data.data", "The image is in too many pieces.")]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "JPEG"])
+def test_a_large_file_has_fewer(kind: str) -> None:
+    limits = LIMITS.model_copy(update={"max_image_pixels": 10_000_000})
+    data = file_of(Image.effect_noise((2500, 2500), 90), kind)
+    [found] = decoded([encoded(data)], limits)
+    assert found.pixels.size == (2500, 2500)
+
+
 @pytest.mark.parametrize("mime_type", ["image/svg+xml", "image/avif", "image/tiff", "image/x-icon"])
 def test_other_formats_are_refused_by_their_name(mime_type: str) -> None:
     told = f"Images of {mime_type} are not read, only PNG, JPEG, WebP and GIF."

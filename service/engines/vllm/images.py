@@ -1,5 +1,6 @@
 """Images for vLLM: its processor of the model turns them into tensors, and makes room for them in the prompt."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from service.engines.base import GenerationRequest
 from service.errors import InvalidField, UnsupportedByModel
 from service.images.decoding import Picture
 from service.prompts.tokenizer import PreparedImages, Prompt
+
+logger = logging.getLogger(__name__)
 
 IMAGE = "image"
 DIGEST_BYTES = 16
@@ -67,7 +70,9 @@ class VllmImageReader:
             raise UnsupportedByModel(
                 pictures[0].field, "The model's prompts have no place for as many images there."
             ) from None
-        except (VLLMClientError, ValueError) as error:
+        except (VLLMClientError, ValueError, ArithmeticError) as error:
+            # The processors of models check little: an image that is one pixel high may become none.
+            logger.warning("The model's processor failed on images", exc_info=error)
             raise InvalidField(_field_of_all(pictures), "The model can't read an image of this shape.") from error
         self._check_sizes(pictures, done["mm_placeholders"][IMAGE])
         images = VllmImages(done["mm_kwargs"], done["mm_hashes"], done["mm_placeholders"])

@@ -96,6 +96,7 @@ async def test_who_goes_leaves_the_turn_to_the_next() -> None:
         fetches = await begun(turns, *[("me", "host")] * 3)
         fetches[0].task.cancel()  # while it waits
         await settled()
+        assert fetches[0].task.cancelled()
     fetches[1].task.cancel()  # in the moment in which it was granted
     await settled()
     assert have_turns(fetches) == [False, False, True]

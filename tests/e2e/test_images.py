@@ -3,6 +3,10 @@
 Its weights are random: answers are nonsense, and are compared by their log probabilities.
 """
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ from service.client import Client
 from service.errors import ContextLengthExceeded, InvalidField
 from tests.conformance.calls import Answer, chat, completion, joined, read
 from tests.pictures import picture
-from tests.serving import ServerProcess, bundled_models, server_process, settings_file
+from tests.serving import ServerProcess, bundled_models, server_process, settings_file, without_settings
 from tests.vision_model import CONTEXT, TOKENS_A_TILE, make_vision_model
 
 pytestmark = pytest.mark.real_model
@@ -90,12 +94,12 @@ async def test_an_image_reaches_the_model(client: Client) -> None:
 
 
 async def test_its_tokens_are_counted(client: Client) -> None:
-    bare, one, two = [
-        (await asked(client, user(*[RED] * number, "What is it?"))).usage.prompt_tokens for number in (0, 1, 2)
+    bare, one, two, three = [
+        (await asked(client, user(*[RED] * number, "What is it?"))).usage.prompt_tokens for number in range(4)
     ]
-    # Four tiles and the whole.
+    # Four tiles and the whole. (Without an image, the blank in front of the text is a part of its first token.)
     assert one - bare > 5 * TOKENS_A_TILE
-    assert two - one == one - bare
+    assert three - two == two - one > 5 * TOKENS_A_TILE
 
 
 async def test_their_order_matters(client: Client) -> None:
@@ -164,3 +168,16 @@ async def test_any_shape_is_read_or_refused(client: Client, size: tuple[int, int
         refused = [violation.field for violation in error.violations]
     assert refused in ([], ["messages[0].user.content.items.items[0].image"])
     assert (await client.chat(chat("Still there?", **FEW))).usage.completion_tokens
+
+
+def test_the_command_line_sends_a_file(server: ServerProcess, tmp_path: Path) -> None:
+    file = tmp_path / "red.png"
+    file.write_bytes(RED)
+    command = [sys.executable, "-m", "service", "chat", "--target", server.target, "--max-tokens", "4", "--usage"]
+    environment = without_settings(os.environ) | {"INFERWIRE_TOKEN": "token-of-shop"}
+    ran = subprocess.run(
+        [*command, "-m", "What is it?", "--image", str(file)], capture_output=True, text=True, env=environment
+    )
+    assert ran.returncode == 0, ran.stderr
+    (prompt_tokens,) = re.findall(r"(\d+) prompt tokens", ran.stderr)
+    assert int(prompt_tokens) > 5 * TOKENS_A_TILE

@@ -37,7 +37,7 @@ from service.api.embeddings import (
 )
 from service.api.events import Event
 from service.api.load import ServerLoad
-from service.api.models import Model
+from service.api.models import Model, Registration
 from service.api.preflight import PreflightReport
 from service.api.score import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse
 from service.api.tokenize import DetokenizeRequest, DetokenizeResponse, TokenizeRequest, TokenizeResponse
@@ -55,7 +55,7 @@ from service.wire.embeddings import (
     embeddings_response_from_proto,
 )
 from service.wire.load import server_load_from_proto
-from service.wire.models import model_from_proto
+from service.wire.models import model_from_proto, registration_request
 from service.wire.preflight import preflight_report_from_proto, preflight_request_to_proto
 from service.wire.score import (
     rerank_request_to_proto,
@@ -88,7 +88,7 @@ UNANSWERED_ITEMS = 256
 SERVICE_CONFIG = {
     "methodConfig": [
         {
-            "name": [{}],  # every method: none has side effects, so sending it again is safe
+            "name": [{}],  # every method: none does more when it is sent again
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.1s",
@@ -292,6 +292,20 @@ class Client:
         message = models_pb2.GetModelRequest(model_id=model_id)
         call = self._models.GetModel(message, **self._call_options(timeout_s, request_id))
         return model_from_proto((await _answer(call)).model)
+
+    async def register(
+        self, registration: Registration, *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> Model:
+        """Loads an adapter, and returns once it is served."""
+        call = self._models.RegisterModel(
+            registration_request(registration), **self._call_options(timeout_s, request_id)
+        )
+        return model_from_proto((await _answer(call)).model)
+
+    async def unregister(self, model_id: str, *, timeout_s: float | None = None, request_id: str | None = None) -> None:
+        """Returns once the calls of the adapter have ended."""
+        message = models_pb2.UnregisterModelRequest(model_id=model_id)
+        await _answer(self._models.UnregisterModel(message, **self._call_options(timeout_s, request_id)))
 
     async def load(self, *, timeout_s: float | None = None, request_id: str | None = None) -> ServerLoad:
         """How busy the server is; for operators."""

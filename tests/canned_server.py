@@ -256,6 +256,15 @@ class CannedModels(model_service_pb2_grpc.ModelServiceServicer):
         self._server.take(request, context)
         return models_pb2.GetModelResponse(model=model_to_proto(LLM))
 
+    def RegisterModel(self, request: Any, context: grpc.ServicerContext) -> Message:
+        self._server.take(request, context)
+        named = {"identifier": request.model_id, "base_model_id": request.base_model_id}
+        return models_pb2.RegisterModelResponse(model=model_to_proto(LLM.model_copy(update=named)))
+
+    def UnregisterModel(self, request: Any, context: grpc.ServicerContext) -> Message:
+        self._server.take(request, context)
+        return models_pb2.UnregisterModelResponse()
+
 
 class CannedAdmin(admin_service_pb2_grpc.AdminServiceServicer):
     def __init__(self, server: CannedServer) -> None:

@@ -90,6 +90,18 @@ class ModelLimits(ApiModel):
     max_image_bytes: int = 0
     max_image_pixels: int = 0
     max_documents: int = 0
+    max_adapters: int = 0
+    max_lora_rank: int = 0
+
+
+class Registration(ApiModel):
+    """A LoRA adapter to serve as a model of its own; `provider_model_id` is its path below the operator's folder."""
+
+    model_id: str
+    provider_model_id: str
+    base_model_id: str
+    provider_id: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
 
 
 class Model(ApiModel):

@@ -15,7 +15,7 @@ COMMANDS = {
     "embed": "Turn texts into vectors.",
     "rerank": "Order texts by how well they fit to a query.",
     "tokenize": "Print the tokens that a model reads.",
-    "models": "List the models of a server.",
+    "models": "List the models of a server, register and unregister adapters.",
     "top": "Watch the load of a server.",
     "bench": "Compare Inferwire with the engine called directly.",
     "completion": "Print what completes commands in a shell.",

@@ -1,8 +1,9 @@
 """What an engine is: something that turns token ids into text, a vector or a score."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from prometheus_client.metrics_core import Metric
@@ -19,13 +20,42 @@ from service.prompts.tokenizer import Prompt, Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter that an engine can load.
+
+    `name` is another one for other contents: by it an engine tells apart what it has computed with each.
+    """
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterHost:
+    """What a model takes of adapters: none without `most`.
+
+    `names` are those by which adapters may call it, in lower case. `modules` has the numbers that go in and come out of
+    each that can be changed; None where nobody knows them.
+    """
+
+    most: int = 0
+    rank: int = 0
+    names: frozenset[str] = frozenset()
+    modules: Mapping[str, tuple[int, int]] | None = None
+
+
+NO_ADAPTERS = AdapterHost()
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """One text to generate.
 
     `incremental` asks for steps as they come rather than for a single last one. `show_control_tokens` asks for control
     tokens as they are spelled, where they otherwise leave no trace in the text; never for the one that ends it.
     `cache_owner` is whose earlier prompts may spare work on this one; those of others are as if they had never been.
-    `unseen` is told of tokens that were generated and are in no step, when a generation is broken off.
+    `unseen` is told of tokens that were generated and are in no step, when a generation is broken off. `adapter` is one
+    that was loaded, and that the text is to be generated with.
     """
 
     request_id: str
@@ -36,6 +66,7 @@ class GenerationRequest:
     show_control_tokens: bool = False
     cache_owner: str = ""
     unseen: Callable[[int], None] = lambda tokens: None
+    adapter: Adapter | None = None
 
 
 class FinishReason(StrEnum):
@@ -156,6 +187,23 @@ class LanguageEngine(Engine, Protocol):
 
         Only for a model whose capabilities tell of images. Raises RequestErrors for images that the model can't read.
         """
+        ...
+
+    @property
+    def adapter_host(self) -> AdapterHost:
+        """Only once the model was loaded."""
+        ...
+
+    def has_adapter(self, adapter: Adapter) -> bool:
+        """Whether it is loaded. None is any longer once the engine was started again."""
+        ...
+
+    async def load_adapter(self, adapter: Adapter) -> None:
+        """Raises ModelNotLoadable, and EngineFailed when the engine dies."""
+        ...
+
+    async def unload_adapter(self, adapter: Adapter) -> None:
+        """Frees what it holds, if it is loaded. No request may be using it."""
         ...
 
     def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationStep, None]:

@@ -3,10 +3,18 @@
 from service.api.chat import MAX_TOOLS
 from service.api.models import ModelLimits
 from service.api.sampling import MAX_LOGIT_BIASES, MAX_STOP_STRINGS, MAX_STOP_TOKEN_IDS
+from service.engines.base import NO_ADAPTERS, AdapterHost
 from service.settings import LimitSettings
 
 
-def language_limits(settings: LimitSettings, context_length: int, max_logprobs: int, *, images: int = 0) -> ModelLimits:
+def language_limits(
+    settings: LimitSettings,
+    context_length: int,
+    max_logprobs: int,
+    *,
+    images: int = 0,
+    adapters: AdapterHost = NO_ADAPTERS,
+) -> ModelLimits:
     """`images` is how many the model takes in one request."""
     return ModelLimits(
         context_length=context_length,
@@ -23,6 +31,8 @@ def language_limits(settings: LimitSettings, context_length: int, max_logprobs: 
         max_images=min(images, settings.max_images),
         max_image_bytes=settings.max_image_bytes if images else 0,
         max_image_pixels=settings.max_image_pixels if images else 0,
+        max_adapters=adapters.most,
+        max_lora_rank=adapters.rank,
     )
 
 

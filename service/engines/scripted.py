@@ -21,7 +21,18 @@ from service.api.sampling import TokenLogProbs
 from service.api.score import ScoreType
 from service.api.tools import ToolPromptFormat
 from service.decoding.plan import ModelBounds
-from service.engines.base import Capacity, Engine, Finish, FinishReason, GenerationRequest, GenerationStep
+from service.engines.adapters.config import host_names
+from service.engines.base import (
+    NO_ADAPTERS,
+    Adapter,
+    AdapterHost,
+    Capacity,
+    Engine,
+    Finish,
+    FinishReason,
+    GenerationRequest,
+    GenerationStep,
+)
 from service.engines.limits import embedding_limits, language_limits, scoring_limits
 from service.engines.logprobs import Candidate, position
 from service.errors import EngineFailed, InternalError
@@ -68,10 +79,19 @@ def build(model: ModelSettings, settings: Settings) -> Engine:
     """The engine for one model of `settings`; its script says always the same."""
     limits = model.limits_within(settings.limits)
     if model.type is ModelType.LLM:
-        return ScriptedLanguageEngine(model.id, limits)
+        return ScriptedLanguageEngine(model.id, limits, adapters=scripted_host(model))
     if model.type is ModelType.SCORING:
         return ScriptedScoringEngine(model.id, limits)
     return ScriptedEmbeddingEngine(model.id, limits)
+
+
+def scripted_host(model: ModelSettings) -> AdapterHost:
+    """As if there were a model of two layers."""
+    if not model.max_adapters:
+        return NO_ADAPTERS
+    names = ("self_attn.q_proj", "self_attn.v_proj")
+    modules = {f"model.layers.{layer}.{name}": (16, 8) for layer in range(2) for name in names}
+    return AdapterHost(model.max_adapters, model.max_lora_rank, host_names(model.path, model.id), modules)
 
 
 def byte_tokenizer(
@@ -161,10 +181,13 @@ class ScriptedLanguageEngine(_Scripted):
         *,
         reads_images: bool = False,
         renderer: Renderer | None = None,
+        adapters: AdapterHost = NO_ADAPTERS,
     ) -> None:
         """`renderer` is that of another model than the plain one which an engine has by itself."""
         super().__init__(identifier, limits)
         self.script = script
+        self.adapter_host = adapters
+        self.adapters: set[Adapter] = set()
         self.running = 0
         self.renderer = renderer or _renderer(reads_images=reads_images)
         reasoning = self.renderer.reasoning
@@ -184,8 +207,25 @@ class ScriptedLanguageEngine(_Scripted):
                 reasoning=reasoning is not None,
                 reasoning_switch=reasoning is not None and reasoning.switch is not None,
             ),
-            limits=language_limits(limits, CONTEXT_LENGTH, MAX_LOGPROBS, images=IMAGES if reads_images else 0),
+            limits=language_limits(
+                limits, CONTEXT_LENGTH, MAX_LOGPROBS, images=IMAGES if reads_images else 0, adapters=adapters
+            ),
         )
+
+    async def start(self) -> None:
+        self.adapters = set()
+        await super().start()
+
+    def has_adapter(self, adapter: Adapter) -> bool:
+        return self.ready and adapter in self.adapters
+
+    async def load_adapter(self, adapter: Adapter) -> None:
+        if not self.ready:
+            raise EngineFailed("The engine is not running.", retry_after_s=1.0)
+        self.adapters.add(adapter)
+
+    async def unload_adapter(self, adapter: Adapter) -> None:
+        self.adapters.discard(adapter)
 
     async def with_images(self, prompt: Prompt, pictures: Sequence[Picture], cache_owner: str) -> Prompt:
         """The same number of tokens for each, whatever it shows."""
@@ -197,6 +237,10 @@ class ScriptedLanguageEngine(_Scripted):
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationStep, None]:
         reply = self.script(request.prompt.text)
+        if request.adapter:
+            if not self.has_adapter(request.adapter):
+                raise EngineFailed("The engine has lost the adapter.", retry_after_s=1.0)
+            reply = replace(reply, text=f"As {request.adapter.name.partition('@')[0]}: {reply.text}")
         self.running += 1
         try:
             if request.incremental:

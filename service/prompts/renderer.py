@@ -64,6 +64,14 @@ class Renderer:
         self._image_placeholder = image_placeholder
         self._forms = ContentForms(lambda messages: self._apply(messages, []), image_placeholder)
 
+    def with_chat_template(self, template: str) -> "Renderer":
+        """The same, but for the template of conversations."""
+        return Renderer(self.tokenizer.with_chat_template(template), self._style, self._image_placeholder)
+
+    def try_chat_template(self) -> None:
+        """Raises InvalidField where the template is broken."""
+        self.chat([Turn("user", "question")])
+
     @property
     def can_chat(self) -> bool:
         return bool(self.tokenizer.pretrained.chat_template)

@@ -3,6 +3,7 @@
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, groupby
@@ -64,6 +65,21 @@ class Tokenizer:
     @classmethod
     def load(cls, path: str) -> "Tokenizer":
         return cls(AutoTokenizer.from_pretrained(path))
+
+    def with_chat_template(self, template: str) -> "Tokenizer":
+        """The same, with another template for conversations."""
+        changed = copy(self)
+        changed.pretrained = copy(self.pretrained)
+        changed.pretrained.chat_template = template
+        return changed
+
+    def same_tokens_as(self, serialized: bytes) -> bool:
+        """Whether a tokenizer.json has the same tokens as this one. Raises ValueError for what isn't one."""
+        try:
+            other = FastTokenizer.from_buffer(serialized)
+        except Exception as error:  # the library raises nothing more special
+            raise ValueError("It is not a tokenizer.") from error
+        return bool(other.get_vocab(True) == self._fast.get_vocab(True))
 
     @property
     def control_tokens(self) -> Mapping[str, int]:

@@ -12,6 +12,7 @@ from inferwire.v1 import (
 )
 from service.decoding.compile_check import CompileCheck
 from service.engines.registry import Registry
+from service.inference.adapters import Adapters
 from service.inference.bulk_embeddings import BulkEmbeddings
 from service.inference.chat import Chat
 from service.inference.completion import Completion
@@ -37,6 +38,7 @@ def add_servicers(
     registry: Registry,
     compile_check: CompileCheck,
     images: Images,
+    adapters: Adapters,
     operations: Operations,
     limits: LimitSettings,
 ) -> None:
@@ -50,5 +52,5 @@ def add_servicers(
         Tokenize(registry, compile_check),
     )
     inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(inference, server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(registry), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(registry, adapters), server)
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(operations), server)

@@ -17,11 +17,14 @@ from service.api.models import ModelType
 from service.api.response_format import ConstraintOutcome
 from service.api.tools import ToolCallVerdict
 from service.decoding.compile_check import CompileCheck
+from service.engines.adapters.files import AdapterSource
+from service.engines.adapters.records import Records, RecordsUnusable
 from service.engines.admission import Quotas, Share
 from service.engines.base import Engine
 from service.engines.registry import Registry
 from service.images.network import Network
 from service.images.sources import ImageSources
+from service.inference.adapters import Adapters
 from service.inference.images import Images
 from service.rpc import SERVICE_NAMES, add_servicers, load_report_handler
 from service.server.auth import Authenticator
@@ -33,10 +36,11 @@ from service.server.load_reports import LoadReports
 from service.server.metrics import EngineCollector, MetricsEndpoint, StateCollector
 from service.server.operations import Operations
 from service.server.progress import Progress
-from service.server.start_errors import AddressInUse
+from service.server.start_errors import AddressInUse, UnusableFile
 from service.server.tls import server_credentials
 from service.settings import EngineKind, ModelSettings, Settings
 from service.settings.access import Access
+from service.settings.adapters import AdapterSettings
 from service.telemetry.metrics import CallMetrics, EngineMetrics, ImageMetrics
 from service.telemetry.traces import send_traces
 
@@ -100,6 +104,11 @@ async def assemble(
     registry = Registry(engines, settings.models, _quotas(settings))
     health = Health(SERVICE_NAMES, [engine.identifier for engine in engines])
     metrics = CollectorRegistry()
+    call_metrics = CallMetrics(metrics)
+    for engine in engines:
+        if engine.model_type is ModelType.LLM:
+            _expect(call_metrics, engine.identifier)
+    adapters = _adapters(settings.adapters, registry, drain, call_metrics)
     for collector in (StateCollector(registry, engines, in_flight, drain), EngineCollector(engines)):
         metrics.register(collector)
     ProcessCollector(registry=metrics)
@@ -110,13 +119,14 @@ async def assemble(
         Authenticator(settings),
         in_flight,
         settings.limits,
-        _call_metrics(metrics, engines),
+        call_metrics,
         load_reports,
         records_texts=settings.traces.texts,
     )
     server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(settings))
     images = Images(image_sources)
-    add_servicers(server, registry, compile_check, images, Operations(drain, in_flight, registry), settings.limits)
+    operations = Operations(drain, in_flight, registry)
+    add_servicers(server, registry, compile_check, images, adapters, operations, settings.limits)
     if load_reports:
         server.add_generic_rpc_handlers((load_report_handler(load_reports.current),))
     if settings.server.health:
@@ -133,6 +143,7 @@ async def assemble(
         in_flight,
         compile_check,
         image_sources,
+        adapters,
         drain,
         settings.engine,
         EngineMetrics(metrics, (engine.identifier for engine in engines)),
@@ -143,11 +154,20 @@ async def assemble(
     )
 
 
-def _call_metrics(registry: CollectorRegistry, engines: Sequence[Engine]) -> CallMetrics:
-    metrics = CallMetrics(registry)
-    language_models = [engine.identifier for engine in engines if engine.model_type is ModelType.LLM]
-    metrics.expect(language_models, ConstraintOutcome, ToolCallVerdict)
-    return metrics
+def _adapters(settings: AdapterSettings, registry: Registry, drain: Drain, metrics: CallMetrics) -> Adapters:
+    """Raises UnusableFile."""
+    source = AdapterSource(settings.root, settings.check_base) if settings.root else None
+    try:
+        records = Records(settings.kept_in) if settings.kept_in else None
+    except RecordsUnusable as error:
+        raise UnusableFile(str(error)) from error
+    return Adapters(
+        registry, source, records, draining=lambda: drain.asked, announced=lambda model: _expect(metrics, model)
+    )
+
+
+def _expect(metrics: CallMetrics, language_model: str) -> None:
+    metrics.expect([language_model], ConstraintOutcome, ToolCallVerdict)
 
 
 async def _probe_server(settings: Settings, health: Health, interceptor: CallInterceptor) -> grpc.aio.Server:

@@ -18,7 +18,14 @@ from service.errors import PermissionDenied, Unauthenticated
 from service.server.bearer_tokens import BearerTokens
 from service.server.json_web_tokens import InvalidToken, JsonWebTokens
 from service.settings import Settings
-from service.settings.access import ADMIN_SERVICE, USUAL_METHODS, IdentitySettings, JwtSettings
+from service.settings.access import (
+    ADMIN_SERVICE,
+    MODEL_SERVICE,
+    USUAL_METHODS,
+    IdentitySettings,
+    JwtSettings,
+    names_method,
+)
 from service.telemetry.calls import ANONYMOUS
 
 logger = logging.getLogger(__name__)
@@ -26,7 +33,7 @@ logger = logging.getLogger(__name__)
 BEARER = "bearer "
 AUTHORIZATION_KEY = "authorization"
 PACKAGE_PREFIX = "/inferwire.v1."
-EVERYTHING = ("*", f"{ADMIN_SERVICE}/*")
+EVERYTHING = ("*", f"{ADMIN_SERVICE}/*", f"{MODEL_SERVICE}/*")
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
@@ -42,7 +49,7 @@ class Caller:
     def check_method(self, method: str) -> None:
         """`method` is its path, such as `/inferwire.v1.ModelService/GetModel`. Raises PermissionDenied."""
         name = method.removeprefix(PACKAGE_PREFIX)
-        if not any(_covers(pattern, name) for pattern in self.methods):
+        if not any(names_method(pattern, name) for pattern in self.methods):
             raise PermissionDenied(f"The identity {self.identity!r} may not call {name}.", metadata={"method": method})
 
 
@@ -114,13 +121,6 @@ def _anonymous(settings: Settings) -> Caller:
     if methods is None:
         methods = EVERYTHING if settings.open_to_all and settings.server.stays_on_this_machine else USUAL_METHODS
     return Caller(ANONYMOUS, methods, settings.anonymous.models)
-
-
-def _covers(pattern: str, method: str) -> bool:
-    """A wildcard alone never means AdminService, which can stop the server."""
-    if method.startswith(f"{ADMIN_SERVICE}/") and not pattern.startswith(ADMIN_SERVICE):
-        return False
-    return fnmatchcase(method, pattern)
 
 
 def _only(key: str, metadata: Sequence[tuple[str, str]]) -> str | None:

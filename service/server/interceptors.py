@@ -207,6 +207,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         except InferwireError as known:
             error = known
         finally:
+            call.end()
             self._in_flight.leave(limit)
             code = status_code(error) if error else code
             reason = error.reason if error else ""

@@ -17,6 +17,7 @@ from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.errors import EngineFailed
 from service.images.sources import ImageSources
+from service.inference.adapters import Adapters
 from service.server.drain import Drain
 from service.server.health import Health
 from service.server.interceptors import InFlight
@@ -47,6 +48,7 @@ class Lifecycle:
         in_flight: InFlight,
         compile_check: CompileCheck,
         image_sources: ImageSources,
+        adapters: Adapters,
         drain: Drain,
         engine_settings: EngineSettings,
         engine_metrics: EngineMetrics,
@@ -63,10 +65,12 @@ class Lifecycle:
         self._in_flight = in_flight
         self._compile_check = compile_check
         self._image_sources = image_sources
+        self._adapters = adapters
         self._drain = drain
         self._settings = engine_settings
         self._supervisors = [
-            Supervisor(engine, engine_settings, engine_metrics, progress, self._tell_health) for engine in engines
+            Supervisor(engine, engine_settings, engine_metrics, progress, self._tell_health, adapters.restore)
+            for engine in engines
         ]
         self.metrics = metrics
         self.address = address
@@ -180,6 +184,7 @@ class Lifecycle:
             await self._server.stop(LINGER_S)
         await finish
         await self._in_flight.wait_for_none()
+        await self._adapters.close()
         await asyncio.gather(self._compile_check.close(), *(engine.stop() for engine in self._engines))
         self._image_sources.close()
         await self._probes.stop(None)

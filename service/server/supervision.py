@@ -19,7 +19,10 @@ TURN_POLL_S = 1.0
 
 
 class Supervisor:
-    """Looks after one engine. `changed` is told when the engine serves, and when it no longer does."""
+    """Looks after one engine. `changed` is told when the engine serves, and when it no longer does.
+
+    `restore` puts into a new engine what an earlier one has had.
+    """
 
     def __init__(
         self,
@@ -28,12 +31,14 @@ class Supervisor:
         metrics: EngineMetrics,
         progress: Progress,
         changed: Callable[[], Awaitable[None]],
+        restore: Callable[[Engine], Awaitable[None]],
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._metrics = metrics
         self._progress = progress
         self._changed = changed
+        self._restore = restore
         self._restarts: deque[float] = deque()
         self._loaded = False
         self.given_up = False
@@ -53,6 +58,7 @@ class Supervisor:
         self._loaded = False
         await self._step(f"load {self._engine.identifier}", self._engine.start)
         await self._step(f"warm up {self._engine.identifier}", self._engine.warm_up)
+        await self._restore(self._engine)
         self._loaded = True
         await self._changed()
 

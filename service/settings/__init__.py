@@ -20,7 +20,15 @@ from pydantic_settings import (
 
 from service.api.models import ModelType
 from service.api.tools import ToolPromptFormat
-from service.settings.access import ADMIN_SERVICE, AnonymousSettings, AuthSettings, IdentitySettings
+from service.settings.access import (
+    ADMIN_SERVICE,
+    REGISTRATION_METHODS,
+    AnonymousSettings,
+    AuthSettings,
+    IdentitySettings,
+    names_method,
+)
+from service.settings.adapters import AdapterRank, AdapterSettings
 from service.settings.images import ImageSettings
 from service.settings.layout import Layout, layout_of
 from service.settings.quantization import QuantizationSettings, QuantizationType
@@ -29,6 +37,9 @@ from service.settings.transport import MetricsSettings, ServerSettings, TlsSetti
 
 NO_REASONING = "none"
 """The name of the reasoning parser that isn't one."""
+
+# Of vLLM, and ours to set.
+ADAPTER_ARGS = {"enable_lora", "max_cpu_loras", "max_lora_rank", "max_loras"}
 
 
 class EngineFailurePolicy(StrEnum):
@@ -188,12 +199,22 @@ class ModelSettings(Section):
     quantization: QuantizationSettings | None = Field(
         None, description="What the model's weights shall be. Unset: what its files hold."
     )
+    max_adapters: int = Field(0, ge=0, description="The most LoRA adapters that the model takes at a time.")
+    max_lora_rank: AdapterRank = Field(16, description="The highest rank of an adapter; vLLM has fixed steps.")
     admission: AdmissionSettings = AdmissionSettings()
     machines: MachineSettings = MachineSettings()
     limits: ModelLimitSettings = ModelLimitSettings()
     engine_args: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the engine as they are (vLLM's AsyncEngineArgs)."
     )
+
+    @model_validator(mode="after")
+    def _can_take_adapters(self) -> Self:
+        if self.max_adapters and self.type is not ModelType.LLM:
+            raise ValueError("max_adapters: only language models take adapters")
+        if self.max_adapters and (both := sorted(ADAPTER_ARGS & self.engine_args.keys())):
+            raise ValueError(f"engine_args: {', '.join(both)} follow from max_adapters and max_lora_rank")
+        return self
 
     @model_validator(mode="after")
     def _name_after_path(self) -> Self:
@@ -261,6 +282,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     traces: TracesSettings = TracesSettings()
+    adapters: AdapterSettings = AdapterSettings()
     models: tuple[ModelSettings, ...] = Field((), description="The models to serve.")
 
     @property
@@ -307,10 +329,25 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _adapters_have_a_folder(self) -> Self:
+        if self.adapters.root is None:
+            if self.adapters.state_file:
+                raise ValueError("adapters.state_file: set adapters.root, below which the adapters are")
+            if takers := [model.id for model in self.models if model.max_adapters]:
+                raise ValueError(f"models: {', '.join(takers)} have max_adapters, but adapters.root is not set")
+        return self
+
+    @model_validator(mode="after")
     def _administration_is_not_open(self) -> Self:
-        named = any(pattern.startswith(ADMIN_SERVICE) for pattern in self.anonymous.methods or ())
-        if named and not self.open_to_all:
+        patterns = self.anonymous.methods or ()
+        if self.open_to_all:
+            return self
+        if any(pattern.startswith(ADMIN_SERVICE) for pattern in patterns):
             raise ValueError(f"anonymous.methods: {ADMIN_SERVICE} is for identities, where there are any")
+        if any(names_method(pattern, method) for pattern in patterns for method in REGISTRATION_METHODS):
+            raise ValueError(
+                "anonymous.methods: RegisterModel and UnregisterModel are for identities, where there are any"
+            )
         return self
 
     @model_validator(mode="after")

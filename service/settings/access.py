@@ -1,6 +1,7 @@
 """Who may call, how the server knows them, and what each may use."""
 
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -10,6 +11,8 @@ from service.settings.section import FROM_ONE_TEXT, Names, Section
 from service.telemetry.calls import ANONYMOUS
 
 ADMIN_SERVICE = "AdminService"
+MODEL_SERVICE = "ModelService"
+REGISTRATION_METHODS = (f"{MODEL_SERVICE}/RegisterModel", f"{MODEL_SERVICE}/UnregisterModel")
 USUAL_METHODS = ("InferenceService/*", "ModelService/ListModels", "ModelService/GetModel")
 
 
@@ -111,7 +114,7 @@ class IdentitySettings(Access):
     methods: Names = Field(
         USUAL_METHODS,
         description="The methods it may call, as Service/Method; wildcards as in file names. A pattern means "
-        "AdminService only where it begins with that name.",
+        "AdminService, RegisterModel and UnregisterModel only where it begins with the name of the service.",
     )
 
     @field_validator("name")
@@ -133,6 +136,16 @@ class IdentitySettings(Access):
         if not (self.token or self.token_file or self.subjects or self.sans):
             raise ValueError("set `token`, `token_file`, `subjects` or `sans`, else nobody is this identity")
         return self
+
+
+def names_method(pattern: str, method: str) -> bool:
+    """Whether a pattern means a method, as Service/Method.
+
+    A wildcard alone never means what changes the server for everybody: AdminService, and the registration of models.
+    """
+    service = method.partition("/")[0]
+    guarded = service == ADMIN_SERVICE or method in REGISTRATION_METHODS
+    return fnmatchcase(method, pattern) and (not guarded or pattern.startswith(service))
 
 
 def can_be_sent(token: str) -> bool:

@@ -8,7 +8,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -80,6 +80,16 @@ class Call:
     """Whether the operator wants prompts and answers in traces."""
     tool_metadata: list[Mapping[str, Any]] = field(default_factory=list)
     """What tools told about their answers, for the log record of the call; never for the model."""
+
+    _endings: list[Callable[[], None]] = field(default_factory=list)
+
+    def at_end(self, action: Callable[[], None]) -> None:
+        """Runs it when the call has ended, in whatever way."""
+        self._endings.append(action)
+
+    def end(self) -> None:
+        while self._endings:
+            self._endings.pop()()
 
     def note_tool_metadata(self, call_id: str, tool_name: str, metadata: Mapping[str, Any]) -> None:
         """Puts it on the call's span, too."""

@@ -15,7 +15,9 @@ from service.api.models import (
     ModelType,
     OtherQuantizationConfig,
     QuantizationConfig,
+    Registration,
 )
+from service.errors import FeatureNotImplemented, InvalidField
 from service.wire.embeddings import TASK_TYPE
 from service.wire.fields import (
     EnumPair,
@@ -68,6 +70,34 @@ def model_to_proto(model: Model) -> pb.Model:
     )
 
 
+def registration_from_proto(message: pb.RegisterModelRequest) -> Registration:
+    """Raises FeatureNotImplemented for what isn't an adapter."""
+    if not message.model_id:
+        raise InvalidField("model_id", "A value is required.")
+    if MODEL_TYPE.from_proto(message.model_type, "model_type") not in (None, ModelType.LLM):
+        raise FeatureNotImplemented("model_type", "Only adapters of language models can be registered.")
+    if not message.base_model_id:
+        raise FeatureNotImplemented("base_model_id", "Only adapters can be registered; name the model to load it into.")
+    path = optional(message, "provider_model_id")
+    return Registration(
+        model_id=message.model_id,
+        provider_model_id=message.model_id if path is None else path,
+        base_model_id=message.base_model_id,
+        provider_id=optional(message, "provider_id"),
+        metadata=facts_from_proto(message.metadata, "metadata"),
+    )
+
+
+def registration_request(registration: Registration) -> pb.RegisterModelRequest:
+    return pb.RegisterModelRequest(
+        model_id=registration.model_id,
+        provider_model_id=registration.provider_model_id,
+        base_model_id=registration.base_model_id,
+        provider_id=registration.provider_id,
+        metadata=struct_of(registration.metadata) if registration.metadata else None,
+    )
+
+
 def capabilities_from_proto(message: pb.ModelCapabilities) -> ModelCapabilities:
     """What a newer server can do besides is left out: nobody who doesn't know it can ask for it."""
     return ModelCapabilities(
@@ -115,6 +145,8 @@ def limits_from_proto(message: pb.ModelLimits) -> ModelLimits:
         max_image_bytes=message.max_image_bytes,
         max_image_pixels=message.max_image_pixels,
         max_documents=message.max_documents,
+        max_adapters=message.max_adapters,
+        max_lora_rank=message.max_lora_rank,
     )
 
 
@@ -136,6 +168,8 @@ def limits_to_proto(limits: ModelLimits) -> pb.ModelLimits:
         max_image_bytes=limits.max_image_bytes,
         max_image_pixels=limits.max_image_pixels,
         max_documents=limits.max_documents,
+        max_adapters=limits.max_adapters,
+        max_lora_rank=limits.max_lora_rank,
     )
 
 

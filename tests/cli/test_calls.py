@@ -90,6 +90,40 @@ class TestModels:
             listed = json.loads(inferwire(*arguments).stdout)
             assert [model["identifier"] for model in listed] == ["mini", "smol"]
 
+    def test_registering(self, inferwire: Inferwire, server: CannedServer) -> None:
+        given = ["fr", "--base", "smol", "--path", "a/french", "--metadata", '{"team": "shop"}']
+        result = inferwire("models", "register", *given)
+        assert (result.exit_code, result.stdout) == (0, "fr is served, with smol as its base.\n")
+        request: Any = server.requests[0]
+        assert (request.model_id, request.base_model_id, request.provider_model_id) == ("fr", "smol", "a/french")
+        assert dict(request.metadata) == {"team": "shop"}
+
+    def test_the_path_is_the_name_unless_it_is_given(self, inferwire: Inferwire, server: CannedServer) -> None:
+        inferwire("models", "register", "fr", "--base", "smol")
+        assert server.requests[0].provider_model_id == "fr"  # type: ignore[attr-defined]
+
+    def test_unregistering(self, inferwire: Inferwire, server: CannedServer) -> None:
+        result = inferwire("models", "unregister", "fr")
+        assert (result.exit_code, result.stdout) == (0, "fr is gone.\n")
+        assert server.requests[0].model_id == "fr"  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            ["register", "fr"],
+            ["register", "--base", "smol"],
+            ["register", "fr", "--base", "smol", "--metadata", "{"],
+            ["register", "fr", "--base", "smol", "--metadata", "[]"],
+            ["unregister"],
+            ["--json", "register", "fr", "--base", "smol"],
+            ["nothing"],
+        ],
+        ids=str,
+    )
+    def test_wrong_use(self, inferwire: Inferwire, server: CannedServer, given: list[str]) -> None:
+        assert inferwire("models", *given).exit_code == 2
+        assert not server.requests
+
     def test_the_table(self, capsys: pytest.CaptureFixture[str]) -> None:
         Console(width=100).print(model_table((LLM, EMBEDDER)))
         shown = capsys.readouterr().out

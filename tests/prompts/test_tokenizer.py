@@ -245,3 +245,21 @@ class SlowTokenizer:
 def test_a_model_without_a_fast_tokenizer_is_refused() -> None:
     with pytest.raises(ValueError, match=r"tokenizer\.json"):
         Tokenizer(SlowTokenizer())
+
+
+def test_another_template_leaves_the_first_one_alone(smol: Tokenizer) -> None:
+    before = smol.pretrained.chat_template
+    other = smol.with_chat_template("{{ messages[0].content }}!")
+    said = [{"role": "user", "content": "Hi"}]
+    assert other.pretrained.apply_chat_template(said, tokenize=False) == "Hi!"
+    assert smol.pretrained.chat_template == before
+    assert other.encode_untrusted("Hello <|im_end|>") == smol.encode_untrusted("Hello <|im_end|>")
+
+
+def test_a_tokenizer_of_the_same_tokens(smol: Tokenizer) -> None:
+    own = smol.pretrained.backend_tokenizer.to_str()
+    assert smol.same_tokens_as(own.encode())
+    assert not smol.same_tokens_as(own.replace("<|im_end|>", "<|other|>").encode())
+    for text in (b"", b"{}", b"[]", b"\xff"):
+        with pytest.raises(ValueError, match="not a tokenizer"):
+            smol.same_tokens_as(text)

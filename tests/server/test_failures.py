@@ -56,12 +56,6 @@ def raw(method: str, data: bytes, reason: str) -> Case:
     return Case(method, ask(method).SerializeToString() + data, Code.INVALID_ARGUMENT, reason, [""])
 
 
-def later(method: str, *fields: str, **changed: Any) -> Case:
-    """Something of the contract that this build doesn't do."""
-    message = ask(method, **changed) if method in REQUESTS else request(method, **changed)
-    return Case(method, message, Code.UNIMPLEMENTED, "NOT_IMPLEMENTED", list(fields) or [""])
-
-
 CASES = [
     *(raw(method, b"\xff", "MALFORMED_MESSAGE") for method in REQUESTS),
     *(raw(method, UNKNOWN_FIELD, "UNKNOWN_FIELD") for method in REQUESTS),
@@ -127,8 +121,14 @@ CASES = [
     bad("StreamChatCompletion", "INVALID_FIELD", "tool_config.choice", tool_config={"choice": "TOOL_CHOICE_REQUIRED"}),
     Case("Preflight", request("Preflight"), Code.INVALID_ARGUMENT, "INVALID_FIELD", [""]),
     Case("StreamEmbeddings", request("StreamEmbeddings"), Code.INVALID_ARGUMENT, "INVALID_FIELD", [""]),
-    later("RegisterModel", model_id="x"),
-    later("UnregisterModel", model_id="x"),
+    Case(
+        "RegisterModel",
+        request("RegisterModel", model_id="x"),
+        Code.UNIMPLEMENTED,
+        "NOT_IMPLEMENTED",
+        ["base_model_id"],
+    ),
+    Case("UnregisterModel", request("UnregisterModel", model_id="x"), Code.NOT_FOUND, "MODEL_NOT_FOUND"),
     Case("Drain", request("Drain", budget={"seconds": -1}), Code.INVALID_ARGUMENT, "INVALID_FIELD", ["budget"]),
     Case(
         "Drain",

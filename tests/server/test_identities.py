@@ -153,7 +153,8 @@ class TestMethods:
 
     async def test_and_they_get_it(self, server: Running) -> None:
         for method in ("RegisterModel", "UnregisterModel"):
-            assert (await server.failure(method, request(method), **shown(ADMIN))).code is Code.UNIMPLEMENTED
+            failure = await server.failure(method, request(method), **shown(ADMIN))
+            assert failure.code not in (Code.PERMISSION_DENIED, Code.UNAUTHENTICATED)
         assert await server.answers("GetLoad", request("GetLoad"), **shown(ADMIN))
         assert await server.answers("Drain", request("Drain"), **shown(ADMIN))
 

@@ -111,7 +111,9 @@ class GetLoadResponse(_message.Message):
     """Whether the server is draining."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelLoad]:
-        """The load of each model, in the order of the server's configuration; also of those that load or have failed."""
+        """The load of each model, in the order of the server's configuration, adapters behind their base; also of those that load
+        or have failed.
+        """
 
     def __init__(
         self,
@@ -130,7 +132,11 @@ Global___GetLoadResponse: _TypeAlias = GetLoadResponse  # noqa: Y015
 
 @_typing.final
 class ModelLoad(_message.Message):
-    """ModelLoad tells how busy one model is."""
+    """ModelLoad tells how busy one model is.
+
+    An adapter runs in the engine of its base, has no places of its own there, and waits in the same queue: its requests and
+    cache are in its base's figures and are 0 in its own. State and token totals are told apart.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

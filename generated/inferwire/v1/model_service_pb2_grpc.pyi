@@ -30,17 +30,28 @@ class ModelServiceStub:
     may not use. Always safe to retry.
     """
     RegisterModel: _aio.UnaryUnaryMultiCallable[_models_pb2.RegisterModelRequest, _models_pb2.RegisterModelResponse]
-    """RegisterModel loads a model or an adapter and serves it once it is ready.
+    """RegisterModel loads a LoRA adapter beside the model that it was trained on, and serves it by a name of its own.
 
-    Answers when the model is ready. INVALID_ARGUMENT for a path outside of the operator's folder, ALREADY_EXISTS
-    (MODEL_EXISTS) when another model has the identifier, FAILED_PRECONDITION (MODEL_NOT_LOADABLE) when the provider
-    can't serve it; the models served so far are not touched by a failure. Registering the same model again is harmless.
+    Answers when the adapter is ready; it is in ListModels then, and again after a restart of the server. The models
+    served so far are not touched by a failure. Registering the same again is harmless, and is the way to learn what became
+    of a call that was broken off: the loading goes on without its caller.
+
+    INVALID_ARGUMENT for a path that leaves the operator's folder or is not in it, and UNIMPLEMENTED (NOT_IMPLEMENTED) for
+    what isn't an adapter. NOT_FOUND (MODEL_NOT_FOUND) when there is no such base. ALREADY_EXISTS (MODEL_EXISTS) when another
+    model has the identifier, or the adapter's files have changed since. FAILED_PRECONDITION (MODEL_NOT_LOADABLE) when the
+    files aren't an adapter that the base can serve, when the base takes none or has as many as it takes. UNAVAILABLE while
+    the base loads (MODEL_NOT_READY) or the server ends (DRAINING).
+
+    Where callers have identities, and on an address that not only this machine reaches, for those identities alone that
+    name it. It needs the right to use both the base and the identifier.
     """
     UnregisterModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UnregisterModelRequest, _models_pb2.UnregisterModelResponse]
     """UnregisterModel stops serving a model that was registered at run time.
 
-    New calls get NOT_FOUND at once; it answers when the calls under way have finished. NOT_FOUND when no model has
-    the identifier, FAILED_PRECONDITION (MODEL_NOT_REMOVABLE) for a model of the server's own configuration.
+    New calls get NOT_FOUND at once; it answers when the calls under way have finished and the memory is free. When its
+    own deadline passes before, that goes on without it. NOT_FOUND (MODEL_NOT_FOUND) when no model has the identifier, as
+    after an earlier call; FAILED_PRECONDITION (MODEL_NOT_REMOVABLE) for a model of the server's own configuration;
+    UNAVAILABLE (DRAINING) while the server ends. For the same callers as RegisterModel.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -77,11 +88,20 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.RegisterModelRequest,
         context: _aio.ServicerContext[_models_pb2.RegisterModelRequest, _abc.Awaitable[_models_pb2.RegisterModelResponse]],
     ) -> _abc.Awaitable[_models_pb2.RegisterModelResponse]:
-        """RegisterModel loads a model or an adapter and serves it once it is ready.
+        """RegisterModel loads a LoRA adapter beside the model that it was trained on, and serves it by a name of its own.
 
-        Answers when the model is ready. INVALID_ARGUMENT for a path outside of the operator's folder, ALREADY_EXISTS
-        (MODEL_EXISTS) when another model has the identifier, FAILED_PRECONDITION (MODEL_NOT_LOADABLE) when the provider
-        can't serve it; the models served so far are not touched by a failure. Registering the same model again is harmless.
+        Answers when the adapter is ready; it is in ListModels then, and again after a restart of the server. The models
+        served so far are not touched by a failure. Registering the same again is harmless, and is the way to learn what became
+        of a call that was broken off: the loading goes on without its caller.
+
+        INVALID_ARGUMENT for a path that leaves the operator's folder or is not in it, and UNIMPLEMENTED (NOT_IMPLEMENTED) for
+        what isn't an adapter. NOT_FOUND (MODEL_NOT_FOUND) when there is no such base. ALREADY_EXISTS (MODEL_EXISTS) when another
+        model has the identifier, or the adapter's files have changed since. FAILED_PRECONDITION (MODEL_NOT_LOADABLE) when the
+        files aren't an adapter that the base can serve, when the base takes none or has as many as it takes. UNAVAILABLE while
+        the base loads (MODEL_NOT_READY) or the server ends (DRAINING).
+
+        Where callers have identities, and on an address that not only this machine reaches, for those identities alone that
+        name it. It needs the right to use both the base and the identifier.
         """
 
     @_abc_1.abstractmethod
@@ -92,8 +112,10 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_models_pb2.UnregisterModelResponse]:
         """UnregisterModel stops serving a model that was registered at run time.
 
-        New calls get NOT_FOUND at once; it answers when the calls under way have finished. NOT_FOUND when no model has
-        the identifier, FAILED_PRECONDITION (MODEL_NOT_REMOVABLE) for a model of the server's own configuration.
+        New calls get NOT_FOUND at once; it answers when the calls under way have finished and the memory is free. When its
+        own deadline passes before, that goes on without it. NOT_FOUND (MODEL_NOT_FOUND) when no model has the identifier, as
+        after an earlier call; FAILED_PRECONDITION (MODEL_NOT_REMOVABLE) for a model of the server's own configuration;
+        UNAVAILABLE (DRAINING) while the server ends. For the same callers as RegisterModel.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _aio.Server) -> None: ...

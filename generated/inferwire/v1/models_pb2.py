@@ -29,7 +29,7 @@ from inferwire.v1 import score_pb2 as inferwire_dot_v1_dot_score__pb2
 from inferwire.v1 import tools_pb2 as inferwire_dot_v1_dot_tools__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19inferwire/v1/models.proto\x12\x0cinferwire.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1dinferwire/v1/embeddings.proto\x1a\"inferwire/v1/response_format.proto\x1a\x18inferwire/v1/score.proto\x1a\x18inferwire/v1/tools.proto\"\xe7\x03\n\x05Model\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12\x1c\n\x14provider_resource_id\x18\x02 \x01(\t\x12\x13\n\x0bprovider_id\x18\x03 \x01(\t\x12+\n\nmodel_type\x18\x04 \x01(\x0e\x32\x17.inferwire.v1.ModelType\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x35\n\x0c\x63\x61pabilities\x18\x06 \x01(\x0b\x32\x1f.inferwire.v1.ModelCapabilities\x12)\n\x06limits\x18\x07 \x01(\x0b\x32\x19.inferwire.v1.ModelLimits\x12;\n\x0cquantization\x18\x08 \x01(\x0b\x32 .inferwire.v1.QuantizationConfigH\x00\x88\x01\x01\x12\x1a\n\rbase_model_id\x18\t \x01(\tH\x01\x88\x01\x01\x12\'\n\x05state\x18\n \x01(\x0e\x32\x18.inferwire.v1.ModelState\x12 \n\x13\x65mbedding_dimension\x18\x0b \x01(\x05H\x02\x88\x01\x01\x42\x0f\n\r_quantizationB\x10\n\x0e_base_model_idB\x16\n\x14_embedding_dimension\"\xde\x02\n\x11ModelCapabilities\x12\x0e\n\x06images\x18\x01 \x01(\x08\x12\x0c\n\x04\x63hat\x18\x02 \x01(\x08\x12:\n\x10response_formats\x18\x03 \x03(\x0e\x32 .inferwire.v1.ResponseFormatType\x12;\n\x13tool_prompt_formats\x18\x04 \x03(\x0e\x32\x1e.inferwire.v1.ToolPromptFormat\x12\x18\n\x10output_dimension\x18\x05 \x01(\x08\x12=\n\x14\x65mbedding_task_types\x18\x06 \x03(\x0e\x32\x1f.inferwire.v1.EmbeddingTaskType\x12\x11\n\treasoning\x18\x08 \x01(\x08\x12\x18\n\x10reasoning_switch\x18\t \x01(\x08\x12,\n\x0bscore_types\x18\x07 \x03(\x0e\x32\x17.inferwire.v1.ScoreType\"\x95\x03\n\x0bModelLimits\x12\x16\n\x0e\x63ontext_length\x18\x01 \x01(\x05\x12\x19\n\x11max_request_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cmax_logprobs\x18\x03 \x01(\x05\x12\x14\n\x0cmax_contents\x18\x04 \x01(\x05\x12\x14\n\x0cmax_messages\x18\x05 \x01(\x05\x12\x1c\n\x14max_constraint_bytes\x18\x06 \x01(\x05\x12\x14\n\x0cmax_elements\x18\x07 \x01(\x05\x12\x11\n\tmax_tools\x18\x08 \x01(\x05\x12\x18\n\x10max_stop_strings\x18\t \x01(\x05\x12\x1a\n\x12max_stop_token_ids\x18\n \x01(\x05\x12\x18\n\x10max_logit_biases\x18\x0b \x01(\x05\x12\x1c\n\x14max_tokenized_tokens\x18\x0c \x01(\x05\x12\x12\n\nmax_images\x18\r \x01(\x05\x12\x17\n\x0fmax_image_bytes\x18\x0e \x01(\x03\x12\x18\n\x10max_image_pixels\x18\x0f \x01(\x03\x12\x15\n\rmax_documents\x18\x10 \x01(\x05\"\xcc\x02\n\x12QuantizationConfig\x12\x34\n\x04\x62\x66\x31\x36\x18\x01 \x01(\x0b\x32$.inferwire.v1.Bf16QuantizationConfigH\x00\x12\x32\n\x03\x66p8\x18\x02 \x01(\x0b\x32#.inferwire.v1.Fp8QuantizationConfigH\x00\x12\x34\n\x04int4\x18\x03 \x01(\x0b\x32$.inferwire.v1.Int4QuantizationConfigH\x00\x12\x34\n\x04int8\x18\x04 \x01(\x0b\x32$.inferwire.v1.Int8QuantizationConfigH\x00\x12\x36\n\x05other\x18\x05 \x01(\x0b\x32%.inferwire.v1.OtherQuantizationConfigH\x00\x12\x13\n\x06method\x18\x06 \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06\x63onfigB\t\n\x07_method\"\x18\n\x16\x42\x66\x31\x36QuantizationConfig\"\x17\n\x15\x46p8QuantizationConfig\"8\n\x16Int4QuantizationConfig\x12\x13\n\x06scheme\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_scheme\"8\n\x16Int8QuantizationConfig\x12\x13\n\x06scheme\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_scheme\")\n\x17OtherQuantizationConfig\x12\x0e\n\x06scheme\x18\x01 \x01(\t\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.inferwire.v1.Model\"#\n\x0fGetModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"6\n\x10GetModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.inferwire.v1.Model\"\xa0\x02\n\x14RegisterModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x1e\n\x11provider_model_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0bprovider_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x12.\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructH\x02\x88\x01\x01\x12+\n\nmodel_type\x18\x05 \x01(\x0e\x32\x17.inferwire.v1.ModelType\x12\x1a\n\rbase_model_id\x18\x06 \x01(\tH\x03\x88\x01\x01\x42\x14\n\x12_provider_model_idB\x0e\n\x0c_provider_idB\x0b\n\t_metadataB\x10\n\x0e_base_model_id\";\n\x15RegisterModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.inferwire.v1.Model\"*\n\x16UnregisterModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"\x19\n\x17UnregisterModelResponse*m\n\tModelType\x12\x1a\n\x16MODEL_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODEL_TYPE_LLM\x10\x01\x12\x18\n\x14MODEL_TYPE_EMBEDDING\x10\x02\x12\x16\n\x12MODEL_TYPE_SCORING\x10\x03*q\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x16\n\x12MODEL_STATE_FAILED\x10\x03*\xc1\x01\n\x10QuantizationType\x12!\n\x1dQUANTIZATION_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16QUANTIZATION_TYPE_BF16\x10\x01\x12\x19\n\x15QUANTIZATION_TYPE_FP8\x10\x02\x12\x1a\n\x16QUANTIZATION_TYPE_INT4\x10\x03\x12\x1a\n\x16QUANTIZATION_TYPE_INT8\x10\x04\x12\x1b\n\x17QUANTIZATION_TYPE_OTHER\x10\x05\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19inferwire/v1/models.proto\x12\x0cinferwire.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1dinferwire/v1/embeddings.proto\x1a\"inferwire/v1/response_format.proto\x1a\x18inferwire/v1/score.proto\x1a\x18inferwire/v1/tools.proto\"\xe7\x03\n\x05Model\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12\x1c\n\x14provider_resource_id\x18\x02 \x01(\t\x12\x13\n\x0bprovider_id\x18\x03 \x01(\t\x12+\n\nmodel_type\x18\x04 \x01(\x0e\x32\x17.inferwire.v1.ModelType\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x35\n\x0c\x63\x61pabilities\x18\x06 \x01(\x0b\x32\x1f.inferwire.v1.ModelCapabilities\x12)\n\x06limits\x18\x07 \x01(\x0b\x32\x19.inferwire.v1.ModelLimits\x12;\n\x0cquantization\x18\x08 \x01(\x0b\x32 .inferwire.v1.QuantizationConfigH\x00\x88\x01\x01\x12\x1a\n\rbase_model_id\x18\t \x01(\tH\x01\x88\x01\x01\x12\'\n\x05state\x18\n \x01(\x0e\x32\x18.inferwire.v1.ModelState\x12 \n\x13\x65mbedding_dimension\x18\x0b \x01(\x05H\x02\x88\x01\x01\x42\x0f\n\r_quantizationB\x10\n\x0e_base_model_idB\x16\n\x14_embedding_dimension\"\xde\x02\n\x11ModelCapabilities\x12\x0e\n\x06images\x18\x01 \x01(\x08\x12\x0c\n\x04\x63hat\x18\x02 \x01(\x08\x12:\n\x10response_formats\x18\x03 \x03(\x0e\x32 .inferwire.v1.ResponseFormatType\x12;\n\x13tool_prompt_formats\x18\x04 \x03(\x0e\x32\x1e.inferwire.v1.ToolPromptFormat\x12\x18\n\x10output_dimension\x18\x05 \x01(\x08\x12=\n\x14\x65mbedding_task_types\x18\x06 \x03(\x0e\x32\x1f.inferwire.v1.EmbeddingTaskType\x12\x11\n\treasoning\x18\x08 \x01(\x08\x12\x18\n\x10reasoning_switch\x18\t \x01(\x08\x12,\n\x0bscore_types\x18\x07 \x03(\x0e\x32\x17.inferwire.v1.ScoreType\"\xc2\x03\n\x0bModelLimits\x12\x16\n\x0e\x63ontext_length\x18\x01 \x01(\x05\x12\x19\n\x11max_request_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cmax_logprobs\x18\x03 \x01(\x05\x12\x14\n\x0cmax_contents\x18\x04 \x01(\x05\x12\x14\n\x0cmax_messages\x18\x05 \x01(\x05\x12\x1c\n\x14max_constraint_bytes\x18\x06 \x01(\x05\x12\x14\n\x0cmax_elements\x18\x07 \x01(\x05\x12\x11\n\tmax_tools\x18\x08 \x01(\x05\x12\x18\n\x10max_stop_strings\x18\t \x01(\x05\x12\x1a\n\x12max_stop_token_ids\x18\n \x01(\x05\x12\x18\n\x10max_logit_biases\x18\x0b \x01(\x05\x12\x1c\n\x14max_tokenized_tokens\x18\x0c \x01(\x05\x12\x12\n\nmax_images\x18\r \x01(\x05\x12\x17\n\x0fmax_image_bytes\x18\x0e \x01(\x03\x12\x18\n\x10max_image_pixels\x18\x0f \x01(\x03\x12\x15\n\rmax_documents\x18\x10 \x01(\x05\x12\x14\n\x0cmax_adapters\x18\x11 \x01(\x05\x12\x15\n\rmax_lora_rank\x18\x12 \x01(\x05\"\xcc\x02\n\x12QuantizationConfig\x12\x34\n\x04\x62\x66\x31\x36\x18\x01 \x01(\x0b\x32$.inferwire.v1.Bf16QuantizationConfigH\x00\x12\x32\n\x03\x66p8\x18\x02 \x01(\x0b\x32#.inferwire.v1.Fp8QuantizationConfigH\x00\x12\x34\n\x04int4\x18\x03 \x01(\x0b\x32$.inferwire.v1.Int4QuantizationConfigH\x00\x12\x34\n\x04int8\x18\x04 \x01(\x0b\x32$.inferwire.v1.Int8QuantizationConfigH\x00\x12\x36\n\x05other\x18\x05 \x01(\x0b\x32%.inferwire.v1.OtherQuantizationConfigH\x00\x12\x13\n\x06method\x18\x06 \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06\x63onfigB\t\n\x07_method\"\x18\n\x16\x42\x66\x31\x36QuantizationConfig\"\x17\n\x15\x46p8QuantizationConfig\"8\n\x16Int4QuantizationConfig\x12\x13\n\x06scheme\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_scheme\"8\n\x16Int8QuantizationConfig\x12\x13\n\x06scheme\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_scheme\")\n\x17OtherQuantizationConfig\x12\x0e\n\x06scheme\x18\x01 \x01(\t\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.inferwire.v1.Model\"#\n\x0fGetModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"6\n\x10GetModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.inferwire.v1.Model\"\xa0\x02\n\x14RegisterModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x1e\n\x11provider_model_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0bprovider_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x12.\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructH\x02\x88\x01\x01\x12+\n\nmodel_type\x18\x05 \x01(\x0e\x32\x17.inferwire.v1.ModelType\x12\x1a\n\rbase_model_id\x18\x06 \x01(\tH\x03\x88\x01\x01\x42\x14\n\x12_provider_model_idB\x0e\n\x0c_provider_idB\x0b\n\t_metadataB\x10\n\x0e_base_model_id\";\n\x15RegisterModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.inferwire.v1.Model\"*\n\x16UnregisterModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"\x19\n\x17UnregisterModelResponse*m\n\tModelType\x12\x1a\n\x16MODEL_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODEL_TYPE_LLM\x10\x01\x12\x18\n\x14MODEL_TYPE_EMBEDDING\x10\x02\x12\x16\n\x12MODEL_TYPE_SCORING\x10\x03*q\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x16\n\x12MODEL_STATE_FAILED\x10\x03*\xc1\x01\n\x10QuantizationType\x12!\n\x1dQUANTIZATION_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16QUANTIZATION_TYPE_BF16\x10\x01\x12\x19\n\x15QUANTIZATION_TYPE_FP8\x10\x02\x12\x1a\n\x16QUANTIZATION_TYPE_INT4\x10\x03\x12\x1a\n\x16QUANTIZATION_TYPE_INT8\x10\x04\x12\x1b\n\x17QUANTIZATION_TYPE_OTHER\x10\x05\x42\x1cP\x01Z\x18inferwire/v1;inferwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,44 +37,44 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inferwire.v1.models_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\030inferwire/v1;inferwirev1'
-  _globals['_MODELTYPE']._serialized_start=2584
-  _globals['_MODELTYPE']._serialized_end=2693
-  _globals['_MODELSTATE']._serialized_start=2695
-  _globals['_MODELSTATE']._serialized_end=2808
-  _globals['_QUANTIZATIONTYPE']._serialized_start=2811
-  _globals['_QUANTIZATIONTYPE']._serialized_end=3004
+  _globals['_MODELTYPE']._serialized_start=2629
+  _globals['_MODELTYPE']._serialized_end=2738
+  _globals['_MODELSTATE']._serialized_start=2740
+  _globals['_MODELSTATE']._serialized_end=2853
+  _globals['_QUANTIZATIONTYPE']._serialized_start=2856
+  _globals['_QUANTIZATIONTYPE']._serialized_end=3049
   _globals['_MODEL']._serialized_start=193
   _globals['_MODEL']._serialized_end=680
   _globals['_MODELCAPABILITIES']._serialized_start=683
   _globals['_MODELCAPABILITIES']._serialized_end=1033
   _globals['_MODELLIMITS']._serialized_start=1036
-  _globals['_MODELLIMITS']._serialized_end=1441
-  _globals['_QUANTIZATIONCONFIG']._serialized_start=1444
-  _globals['_QUANTIZATIONCONFIG']._serialized_end=1776
-  _globals['_BF16QUANTIZATIONCONFIG']._serialized_start=1778
-  _globals['_BF16QUANTIZATIONCONFIG']._serialized_end=1802
-  _globals['_FP8QUANTIZATIONCONFIG']._serialized_start=1804
-  _globals['_FP8QUANTIZATIONCONFIG']._serialized_end=1827
-  _globals['_INT4QUANTIZATIONCONFIG']._serialized_start=1829
-  _globals['_INT4QUANTIZATIONCONFIG']._serialized_end=1885
-  _globals['_INT8QUANTIZATIONCONFIG']._serialized_start=1887
-  _globals['_INT8QUANTIZATIONCONFIG']._serialized_end=1943
-  _globals['_OTHERQUANTIZATIONCONFIG']._serialized_start=1945
-  _globals['_OTHERQUANTIZATIONCONFIG']._serialized_end=1986
-  _globals['_LISTMODELSREQUEST']._serialized_start=1988
-  _globals['_LISTMODELSREQUEST']._serialized_end=2007
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2009
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2066
-  _globals['_GETMODELREQUEST']._serialized_start=2068
-  _globals['_GETMODELREQUEST']._serialized_end=2103
-  _globals['_GETMODELRESPONSE']._serialized_start=2105
-  _globals['_GETMODELRESPONSE']._serialized_end=2159
-  _globals['_REGISTERMODELREQUEST']._serialized_start=2162
-  _globals['_REGISTERMODELREQUEST']._serialized_end=2450
-  _globals['_REGISTERMODELRESPONSE']._serialized_start=2452
-  _globals['_REGISTERMODELRESPONSE']._serialized_end=2511
-  _globals['_UNREGISTERMODELREQUEST']._serialized_start=2513
-  _globals['_UNREGISTERMODELREQUEST']._serialized_end=2555
-  _globals['_UNREGISTERMODELRESPONSE']._serialized_start=2557
-  _globals['_UNREGISTERMODELRESPONSE']._serialized_end=2582
+  _globals['_MODELLIMITS']._serialized_end=1486
+  _globals['_QUANTIZATIONCONFIG']._serialized_start=1489
+  _globals['_QUANTIZATIONCONFIG']._serialized_end=1821
+  _globals['_BF16QUANTIZATIONCONFIG']._serialized_start=1823
+  _globals['_BF16QUANTIZATIONCONFIG']._serialized_end=1847
+  _globals['_FP8QUANTIZATIONCONFIG']._serialized_start=1849
+  _globals['_FP8QUANTIZATIONCONFIG']._serialized_end=1872
+  _globals['_INT4QUANTIZATIONCONFIG']._serialized_start=1874
+  _globals['_INT4QUANTIZATIONCONFIG']._serialized_end=1930
+  _globals['_INT8QUANTIZATIONCONFIG']._serialized_start=1932
+  _globals['_INT8QUANTIZATIONCONFIG']._serialized_end=1988
+  _globals['_OTHERQUANTIZATIONCONFIG']._serialized_start=1990
+  _globals['_OTHERQUANTIZATIONCONFIG']._serialized_end=2031
+  _globals['_LISTMODELSREQUEST']._serialized_start=2033
+  _globals['_LISTMODELSREQUEST']._serialized_end=2052
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2054
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2111
+  _globals['_GETMODELREQUEST']._serialized_start=2113
+  _globals['_GETMODELREQUEST']._serialized_end=2148
+  _globals['_GETMODELRESPONSE']._serialized_start=2150
+  _globals['_GETMODELRESPONSE']._serialized_end=2204
+  _globals['_REGISTERMODELREQUEST']._serialized_start=2207
+  _globals['_REGISTERMODELREQUEST']._serialized_end=2495
+  _globals['_REGISTERMODELRESPONSE']._serialized_start=2497
+  _globals['_REGISTERMODELRESPONSE']._serialized_end=2556
+  _globals['_UNREGISTERMODELREQUEST']._serialized_start=2558
+  _globals['_UNREGISTERMODELREQUEST']._serialized_end=2600
+  _globals['_UNREGISTERMODELRESPONSE']._serialized_start=2602
+  _globals['_UNREGISTERMODELRESPONSE']._serialized_end=2627
 # @@protoc_insertion_point(module_scope)

@@ -61,11 +61,14 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     MODEL_STATE_UNSPECIFIED: _ModelState.ValueType  # 0
     """Never sent."""
     MODEL_STATE_LOADING: _ModelState.ValueType  # 1
-    """It is being loaded; calls get UNAVAILABLE (MODEL_NOT_READY)."""
+    """It is being loaded; calls get UNAVAILABLE (MODEL_NOT_READY). An adapter, also while its base is."""
     MODEL_STATE_READY: _ModelState.ValueType  # 2
     """It takes calls."""
     MODEL_STATE_FAILED: _ModelState.ValueType  # 3
-    """Its engine died, or could not be loaded; calls get UNAVAILABLE (ENGINE_FAILED)."""
+    """Its engine died, or could not be loaded; calls get UNAVAILABLE (ENGINE_FAILED). Or it is an adapter that could not be
+    loaded again after a restart; calls get FAILED_PRECONDITION (MODEL_NOT_LOADABLE) until it is registered anew or
+    unregistered.
+    """
 
 class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
     """ModelState says whether a model takes calls."""
@@ -73,11 +76,14 @@ class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
 MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
 """Never sent."""
 MODEL_STATE_LOADING: ModelState.ValueType  # 1
-"""It is being loaded; calls get UNAVAILABLE (MODEL_NOT_READY)."""
+"""It is being loaded; calls get UNAVAILABLE (MODEL_NOT_READY). An adapter, also while its base is."""
 MODEL_STATE_READY: ModelState.ValueType  # 2
 """It takes calls."""
 MODEL_STATE_FAILED: ModelState.ValueType  # 3
-"""Its engine died, or could not be loaded; calls get UNAVAILABLE (ENGINE_FAILED)."""
+"""Its engine died, or could not be loaded; calls get UNAVAILABLE (ENGINE_FAILED). Or it is an adapter that could not be
+loaded again after a restart; calls get FAILED_PRECONDITION (MODEL_NOT_LOADABLE) until it is registered anew or
+unregistered.
+"""
 Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
 class _QuantizationType:
@@ -136,7 +142,9 @@ class Model(_message.Message):
     identifier: _builtins.str
     """The name that requests give as `model_id`."""
     provider_resource_id: _builtins.str
-    """The name that the provider knows the model by: a Hugging Face name, or the last part of a local path."""
+    """The name that the provider knows the model by: a Hugging Face name, the last part of a local path, or an adapter's path
+    below the operator's folder.
+    """
     provider_id: _builtins.str
     """The engine that runs it, such as `vllm`."""
     model_type: Global___ModelType.ValueType
@@ -151,7 +159,8 @@ class Model(_message.Message):
     def metadata(self) -> _struct_pb2.Struct:
         """Facts for people and tools. Once READY: `context_length`; for embedding models `embedding_dimension`; of models that vLLM
         runs `dtype`, the number format that they compute in, such as `bfloat16`. While LOADING, `waiting_for`: the parts of the
-        model that other machines have yet to start, if there are any, as a list of texts.
+        model that other machines have yet to start, if there are any, as a list of texts. Of a registered model those of its
+        registration besides.
         """
 
     @_builtins.property
@@ -286,6 +295,8 @@ class ModelLimits(_message.Message):
     MAX_IMAGE_BYTES_FIELD_NUMBER: _builtins.int
     MAX_IMAGE_PIXELS_FIELD_NUMBER: _builtins.int
     MAX_DOCUMENTS_FIELD_NUMBER: _builtins.int
+    MAX_ADAPTERS_FIELD_NUMBER: _builtins.int
+    MAX_LORA_RANK_FIELD_NUMBER: _builtins.int
     context_length: _builtins.int
     """Tokens of prompt and answer together; for embedding models, tokens of one text; for scoring models, those of a pair."""
     max_request_bytes: _builtins.int
@@ -322,6 +333,10 @@ class ModelLimits(_message.Message):
     """The most pixels of all images of a request together: the sum of width times height. 0 for a model that reads none."""
     max_documents: _builtins.int
     """The most pairs of one ScoreRequest, and documents of one RerankRequest."""
+    max_adapters: _builtins.int
+    """The most adapters that can be registered for it at a time. 0 for a model that takes none, and for adapters."""
+    max_lora_rank: _builtins.int
+    """The highest rank of such an adapter. 0 where `max_adapters` is."""
     def __init__(
         self,
         *,
@@ -341,10 +356,12 @@ class ModelLimits(_message.Message):
         max_image_bytes: _builtins.int = ...,
         max_image_pixels: _builtins.int = ...,
         max_documents: _builtins.int = ...,
+        max_adapters: _builtins.int = ...,
+        max_lora_rank: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "max_constraint_bytes", b"max_constraint_bytes", "max_contents", b"max_contents", "max_documents", b"max_documents", "max_elements", b"max_elements", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_images", b"max_images", "max_logit_biases", b"max_logit_biases", "max_logprobs", b"max_logprobs", "max_messages", b"max_messages", "max_request_bytes", b"max_request_bytes", "max_stop_strings", b"max_stop_strings", "max_stop_token_ids", b"max_stop_token_ids", "max_tokenized_tokens", b"max_tokenized_tokens", "max_tools", b"max_tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "max_adapters", b"max_adapters", "max_constraint_bytes", b"max_constraint_bytes", "max_contents", b"max_contents", "max_documents", b"max_documents", "max_elements", b"max_elements", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_images", b"max_images", "max_logit_biases", b"max_logit_biases", "max_logprobs", b"max_logprobs", "max_lora_rank", b"max_lora_rank", "max_messages", b"max_messages", "max_request_bytes", b"max_request_bytes", "max_stop_strings", b"max_stop_strings", "max_stop_token_ids", b"max_stop_token_ids", "max_tokenized_tokens", b"max_tokenized_tokens", "max_tools", b"max_tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -612,7 +629,7 @@ Global___GetModelResponse: _TypeAlias = GetModelResponse  # noqa: Y015
 
 @_typing.final
 class RegisterModelRequest(_message.Message):
-    """RegisterModelRequest asks the server to serve one more model."""
+    """RegisterModelRequest asks the server to serve one more model: a LoRA adapter."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -623,18 +640,24 @@ class RegisterModelRequest(_message.Message):
     MODEL_TYPE_FIELD_NUMBER: _builtins.int
     BASE_MODEL_ID_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
-    """The identifier to serve it by. Required; no other model may have it."""
+    """The identifier to serve it by. Required; no other model may have it. Letters, digits and `._:/@+-`, at most 128, the
+    first one a letter or digit.
+    """
     provider_model_id: _builtins.str
-    """The provider's name for it: for an adapter, a path below the folder that the operator set. Unset means `model_id`."""
+    """Its path below the folder that the operator set, with `/` between its parts: a folder with adapter_config.json and
+    adapter_model.safetensors, as PEFT writes them. A chat template in it stands for the base's. Unset means `model_id`.
+    """
     provider_id: _builtins.str
-    """The engine to run it. Unset means the only one."""
+    """The engine to run it. Unset means the base's; another one is refused."""
     model_type: Global___ModelType.ValueType
-    """What the model makes."""
+    """What the model makes. Only LLM, which it is when unset; others get UNIMPLEMENTED."""
     base_model_id: _builtins.str
-    """For a LoRA adapter, the identifier of the model to load it into."""
+    """The identifier of the model to load the adapter into. Required; without it, UNIMPLEMENTED."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Facts to keep with the model. An embedding model needs `embedding_dimension`."""
+        """Facts to keep with the model; GetModel tells them. At most 16 KiB as JSON, and none of the names that the server tells
+        itself (Model.metadata).
+        """
 
     def __init__(
         self,

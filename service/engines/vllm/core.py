@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -144,6 +144,18 @@ class EngineCore:
                 usage_context=UsageContext.ENGINE_CONTEXT,
                 stat_loggers=[stats.MetricsGauge if self._host.own_metrics else stats.LoadGauge],
             )
+
+    async def answered(self, question: Coroutine[Any, Any, Result]) -> Result:
+        """The answer of the engine's process. Raises EngineFailed where it dies over it: vLLM would wait for ever."""
+        engine, asked = self.engine, asyncio.create_task(question)
+        try:
+            while not asked.done():
+                await asyncio.wait((asked,), timeout=FAILURE_POLL_S)
+                if not asked.done() and (engine is not self._engine or not self.alive):
+                    raise EngineFailed("The engine died.", retry_after_s=RETRY_AFTER_FAILURE_S)
+            return asked.result()
+        finally:
+            asked.cancel()
 
     async def wait_for_failure(self) -> None:
         """Ends a stalled engine, for which the rest is as if it had died. Never returns after `stop`."""

@@ -38,6 +38,14 @@ def engine_args(settings: ModelSettings, *, models: int, on_cpu: bool, quantised
         # quantised weights nothing computes in float32.
         quantised_dtype = "bfloat16" if on_cpu else "auto"
         args |= {"runner": "pooling", "dtype": quantised_dtype if quantised else "float32"}
+    if settings.max_adapters:
+        # Room for all of them: one that was left out would be read again when a request names it, and a file that is
+        # broken by then would end the engine.
+        # On a CPU vLLM 0.32 computes requests without an adapter with the last place of all, beside others with one: it
+        # has to stay empty.
+        most = settings.max_adapters + on_cpu
+        args |= {"enable_lora": True, "max_loras": most, "max_cpu_loras": most}
+        args["max_lora_rank"] = settings.max_lora_rank
     if on_cpu:
         args |= _cpu_args(settings, models)
     if settings.layout.nodes > 1 and settings.layout.data == 1:

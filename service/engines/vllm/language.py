@@ -14,10 +14,19 @@ from service.api.response_format import ResponseFormatType
 from service.api.sampling import TokenLogProbs
 from service.api.tools import ToolPromptFormat
 from service.decoding.plan import ModelBounds
-from service.engines.base import Capacity, Finish, FinishReason, GenerationRequest, GenerationStep
+from service.engines.base import (
+    NO_ADAPTERS,
+    Adapter,
+    Capacity,
+    Finish,
+    FinishReason,
+    GenerationRequest,
+    GenerationStep,
+)
 from service.engines.limits import language_limits
 from service.engines.logprobs import Candidate, position
 from service.engines.vllm import quantization
+from service.engines.vllm.adapters import LoadedAdapters, adapter_host
 from service.engines.vllm.core import RETRY_AFTER_FAILURE_S, EngineCore, EngineHost, loading, translated
 from service.engines.vllm.images import VllmImageReader, engine_input
 from service.engines.vllm.output_stream import OutputStream
@@ -55,6 +64,8 @@ class VllmLanguageEngine:
         self.bounds: ModelBounds
         self.renderer: Renderer
         self._images: VllmImageReader
+        self.adapter_host = NO_ADAPTERS
+        self._adapters = LoadedAdapters(self.core)
 
     @property
     def ready(self) -> bool:
@@ -88,7 +99,13 @@ class VllmLanguageEngine:
         tokenizer = await asyncio.to_thread(Tokenizer.load, self._settings.path)
         # Before the model is loaded: it may have to be refused.
         style = _prompt_style(self._settings, tokenizer)
-        await self.core.start()
+        self._adapters.forget()
+        host = asyncio.create_task(asyncio.to_thread(adapter_host, self._settings))
+        try:
+            await self.core.start()
+            self.adapter_host = await host
+        finally:
+            host.cancel()
         self._images = VllmImageReader(self.core.engine)
         if self._images.most_images and not tokenizer.pretrained.chat_template:
             tokenizer.pretrained.chat_template = self._images.chat_template
@@ -113,6 +130,15 @@ class VllmLanguageEngine:
         except Exception as error:
             raise EngineFailed(f"The model {self.identifier} failed its first generation.") from error
 
+    def has_adapter(self, adapter: Adapter) -> bool:
+        return self.core.alive and self._adapters.request(adapter) is not None
+
+    async def load_adapter(self, adapter: Adapter) -> None:
+        await self._adapters.load(adapter)
+
+    async def unload_adapter(self, adapter: Adapter) -> None:
+        await self._adapters.unload(adapter)
+
     async def wait_for_failure(self) -> None:
         await self.core.wait_for_failure()
 
@@ -136,7 +162,11 @@ class VllmLanguageEngine:
         try:
             # Not vLLM's generate(): broken off, that one forgets how far it was.
             added = await engine.add_request(
-                request.request_id, engine_input(request), sampling_params(request), trace_headers=trace_headers()
+                request.request_id,
+                engine_input(request),
+                sampling_params(request),
+                lora_request=self._adapters.required(request.adapter),
+                trace_headers=trace_headers(),
             )
             outputs = OutputStream(engine, added)
             with self._pace.stream(outputs) if request.incremental else nullcontext(outputs) as told:
@@ -195,7 +225,11 @@ class VllmLanguageEngine:
                 reasoning_switch=reasoning is not None and reasoning.switch is not None,
             ),
             "limits": language_limits(
-                self._limits, self.bounds.context_length, self.bounds.max_logprobs, images=self._images.most_images
+                self._limits,
+                self.bounds.context_length,
+                self.bounds.max_logprobs,
+                images=self._images.most_images,
+                adapters=self.adapter_host,
             ),
         }
         return self.model.model_copy(update=facts)

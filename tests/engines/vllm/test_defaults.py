@@ -95,3 +95,21 @@ def test_threads_are_bound_on_cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
     assert "VLLM_CPU_OMP_THREADS_BIND" in environment(on_cpu=True)
     assert "VLLM_CPU_OMP_THREADS_BIND" not in environment(on_cpu=False)
+
+
+def test_all_adapters_have_room_in_the_engine() -> None:
+    model = ModelSettings(path="m", max_adapters=3, max_lora_rank=32)
+    args = engine_args(model, models=1, on_cpu=False)
+    assert {name: args[name] for name in ("enable_lora", "max_loras", "max_cpu_loras", "max_lora_rank")} == {
+        "enable_lora": True,
+        "max_loras": 3,
+        "max_cpu_loras": 3,
+        "max_lora_rank": 32,
+    }
+    assert "enable_lora" not in args_of()
+
+
+def test_on_a_cpu_one_place_more_stays_empty() -> None:
+    """vLLM takes it for the one of requests without an adapter."""
+    args = engine_args(ModelSettings(path="m", max_adapters=3), models=1, on_cpu=True)
+    assert (args["max_loras"], args["max_cpu_loras"]) == (4, 4)

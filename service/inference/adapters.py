@@ -101,7 +101,7 @@ class Adapters:
             except EngineFailed as error:
                 logger.error("The adapter %s could not be loaded: %s", engine.identifier, error)
             except InferwireError as error:
-                logger.error("%s", error)
+                logger.error("%s", engine.failure or error)
             except Exception:
                 engine.failure = ModelNotLoadable(f"The adapter {engine.identifier!r} can't be loaded.")
                 logger.exception("The adapter %s could not be loaded", engine.identifier)

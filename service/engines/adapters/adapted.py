@@ -78,8 +78,9 @@ class AdaptedEngine:
     def _state(self) -> ModelState:
         if self.ready:
             return ModelState.READY
-        base_died = self.base.model.state is ModelState.READY and not self.base.ready
-        return ModelState.FAILED if self.failure or base_died else ModelState.LOADING
+        base = self.base.model.state
+        base_failed = base is ModelState.FAILED or (base is ModelState.READY and not self.base.ready)
+        return ModelState.FAILED if self.failure or base_failed else ModelState.LOADING
 
     @property
     def renderer(self) -> Renderer:

@@ -98,12 +98,12 @@ def _check_task_type(options: EmbeddingOptions, model: Model) -> None:
         raise UnsupportedByModel("task_type", "The model doesn't embed questions and documents differently.")
 
 
-def text_too_long(field: str, tokens: int | None, limit: int) -> ContextLengthExceeded:
+def text_too_long(field: str, tokens: int | None, limit: int, what: str = "It") -> ContextLengthExceeded:
     """`tokens` is None for a text that is far too long to be counted."""
     shown = f"more than {limit}" if tokens is None else str(tokens)
     counted = {} if tokens is None else {"tokens": str(tokens)}
     return ContextLengthExceeded(
         field,
-        f"It has {shown} tokens; the model takes {limit}. Set text_truncation to cut it.",
+        f"{what} has {shown} tokens; the model takes {limit}. Set text_truncation to cut it.",
         metadata={"limit": str(limit), **counted},
     )

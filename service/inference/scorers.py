@@ -97,7 +97,7 @@ class CrossEncoder:
         query, document = prompts[pair.query].token_ids, prompts[pair.document].token_ids
         joined = self._engine.pairs.joined(query, document, limit, from_start=truncation is TextTruncation.START)
         if not cuts and joined.original_tokens > limit:
-            raise text_too_long(pair.document_field, joined.original_tokens, limit)
+            raise text_too_long(pair.document_field, joined.original_tokens, limit, "Together with its query it")
         return joined
 
 

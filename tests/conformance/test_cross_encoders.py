@@ -17,8 +17,8 @@ from tests.serving import ServerProcess, bundled_models, server_process, setting
 pytestmark = pytest.mark.real_model
 
 BERT, ROBERTA = "bert", "roberta"
-# Of the pair: MiniLM's is that of its texts, RoBERTa's its positions without the first two.
-LIMITS = {BERT: 256, ROBERTA: 128}
+# Of the pair: their positions, RoBERTa's without the first two.
+LIMITS = {BERT: 512, ROBERTA: 128}
 QUERY = "How do I reset my password?"
 DOCUMENTS = [
     "I forgot my password and can't log in.",
@@ -33,7 +33,7 @@ PAIRS = [
     ("blue", "The sky is blue."),
     ("sky " * 12, "blue " * 8),
 ]
-LONG = [("sky " * 300, "blue"), ("sky", "blue " * 300), ("sky " * 200, "blue " * 301), ("sky " * 200, "blue " * 200)]
+LONG = [("sky " * 600, "blue"), ("sky", "blue " * 600), ("sky " * 400, "blue " * 601), ("sky " * 400, "blue " * 400)]
 every_model = pytest.mark.parametrize("model", [BERT, ROBERTA])
 
 

@@ -293,9 +293,15 @@ class TestModels:
         assert f"type: {wanted['type']}" in finding.told
         assert W8A8 in finding.told
 
-    def test_fp8_is_made_of_any(self, folder: Path) -> None:
+    @pytest.mark.parametrize(("flags", "level"), [("amx_tile", Level.OK), ("avx2", Level.PROBLEM)])
+    def test_fp8_is_made_where_it_runs(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, flags: str, level: Level
+    ) -> None:
+        cpu_info = folder / "cpuinfo"
+        cpu_info.write_text(f"flags : {flags}")
+        monkeypatch.setattr("service.cli.diagnosis.quantization.CPU_INFO", cpu_info)
         found = {f.subject: f for f in self.found(folder, type="embedding", quantization={"type": "fp8"})}
-        assert found["m quantisation"] == Finding(Level.OK, "m quantisation", "fp8, made while it loads")
+        assert found["m quantisation"].level is level
 
     @pytest.mark.parametrize(("offline", "level"), [("0", Level.WARNING), ("1", Level.PROBLEM)])
     def test_one_of_the_hub_that_is_not_here(self, monkeypatch: pytest.MonkeyPatch, offline: str, level: Level) -> None:

@@ -13,7 +13,6 @@ from service.api.models import (
     QuantizationConfig,
 )
 from service.engines.quantization import (
-    Files,
     Machine,
     QuantizationRefused,
     described,
@@ -28,6 +27,7 @@ from service.settings.quantization import QuantizationSettings
 from tests.quantized_models import W4A8, W4A16, W8A8, compressed_tensors_config
 
 CPU, AMX, GPU = Machine(on_cpu=True), Machine(on_cpu=True, amx=True), Machine(on_cpu=False)
+ARM = Machine(on_cpu=True, arm=True)
 COMPRESSED = "compressed-tensors"
 
 
@@ -85,7 +85,7 @@ def test_what_the_files_say(said: dict[str, Any], weights: QuantizationConfig) -
     ],
 )
 def test_where_the_files_say_it(config: dict[str, Any]) -> None:
-    assert files_of(config) == Files(Int8QuantizationConfig(method=COMPRESSED, scheme=W8A8), in_blocks=False)
+    assert files_of(config) == Int8QuantizationConfig(method=COMPRESSED, scheme=W8A8)
 
 
 def test_files_that_say_nothing_are_not_quantised() -> None:
@@ -98,7 +98,7 @@ def test_files_that_say_nothing_are_not_quantised() -> None:
         (None, CPU, {}),
         ({"type": "bf16"}, CPU, {"dtype": "bfloat16"}),
         ({"type": "bf16"}, GPU, {"dtype": "bfloat16"}),
-        ({"type": "fp8"}, CPU, {"dtype": "bfloat16", "quantization": "fp8_per_channel"}),
+        ({"type": "fp8"}, AMX, {"dtype": "bfloat16", "quantization": "fp8_per_block"}),
         ({"type": "fp8"}, GPU, {"dtype": "auto", "quantization": "fp8_per_tensor"}),
     ],
 )
@@ -108,7 +108,7 @@ def test_weights_that_are_not_quantised(fields: dict[str, Any] | None, machine: 
 
 @pytest.mark.parametrize("kind", ["int4", "int8"])
 def test_integers_are_not_made_while_a_model_loads(kind: str) -> None:
-    with pytest.raises(QuantizationRefused, match=rf"{kind}.*llm-compressor.*bf16 or fp8"):
+    with pytest.raises(QuantizationRefused, match=rf"{kind}.*llm-compressor.*bf16 and fp8"):
         engine_args(asked(type=kind), None, GPU)
 
 
@@ -116,7 +116,12 @@ def test_integers_are_not_made_while_a_model_loads(kind: str) -> None:
 def test_quantised_weights_are_loaded_as_they_are(scheme: str) -> None:
     files = files_of({"quantization_config": compressed_tensors_config(scheme)})
     setting = asked(type=scheme.partition("_")[0], scheme=scheme)
-    assert engine_args(setting, files, CPU) == engine_args(None, files, CPU) == {}
+    assert engine_args(setting, files, GPU) == engine_args(None, files, GPU) == {}
+
+
+def test_fp8_is_not_made_where_it_would_crawl() -> None:
+    with pytest.raises(QuantizationRefused, match=r"AMX.*Here run: bf16 of any model"):
+        engine_args(asked(type="fp8"), None, CPU)
 
 
 def test_the_seeds_scheme_is_the_default() -> None:
@@ -146,17 +151,17 @@ def test_another_quantisation_than_asked_for_is_refused(
 @pytest.mark.parametrize(
     ("said", "runs_on"),
     [
-        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, {AMX, GPU}),
-        (compressed({"weights": {**FLOAT8, "strategy": "block"}}), {AMX, GPU}),
-        ({"quant_method": "fp8"}, {CPU, AMX, GPU}),
+        ({"quant_method": "fp8"}, {AMX, GPU}),
         ({"quant_method": "gptq", "bits": 8}, {GPU}),
-        ({"quant_method": "gptq", "bits": 4}, {CPU, AMX, GPU}),
-        (compressed_tensors_config(W8A8), {CPU, AMX, GPU}),
+        ({"quant_method": "gptq", "bits": 4}, {CPU, AMX, ARM, GPU}),
+        (compressed_tensors_config(W4A16), {CPU, AMX, ARM, GPU}),
+        (compressed_tensors_config(W4A8), {ARM, GPU}),
+        (compressed_tensors_config(W8A8), {CPU, AMX, ARM, GPU}),
     ],
 )
 def test_weights_without_a_kernel_are_refused(said: dict[str, Any], runs_on: set[Machine]) -> None:
     files = files_of({"quantization_config": said})
-    for machine in (CPU, AMX, GPU):
+    for machine in (CPU, AMX, ARM, GPU):
         if machine in runs_on:
             assert engine_args(None, files, machine) == {}
         else:

@@ -2,14 +2,14 @@
 
 import json
 import math
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from service.api.models import ModelType
+from service.api.models import ModelType, QuantizationConfig
 from service.cli.diagnosis.finding import Finding, ok, problem
 from service.cli.diagnosis.gpus import find_gpus
 from service.engines.quantization import (
-    Files,
     Machine,
     QuantizationRefused,
     engine_args,
@@ -29,7 +29,8 @@ TABLES = ("embed", "lm_head", "wte", "wpe")
 def this_machine() -> Machine:
     if find_gpus():
         return Machine(on_cpu=False)
-    return Machine(on_cpu=True, amx="amx_tile" in CPU_INFO.read_text(encoding="utf-8", errors="replace"))
+    amx = "amx_tile" in CPU_INFO.read_text(encoding="utf-8", errors="replace")
+    return Machine(on_cpu=True, amx=amx, arm=platform.machine() in ("aarch64", "arm64"))
 
 
 def check_support() -> Finding:
@@ -45,12 +46,12 @@ def check_quantization(model: ModelSettings, folder: Path) -> Iterator[Finding]:
         yield problem(subject, str(refused), "Change models[].quantization, or the model.")
         return
     if files:
-        yield ok(subject, f"{told(files.weights)}, as in its files")
+        yield ok(subject, f"{told(files)}, as in its files")
     elif model.quantization:
         yield ok(subject, f"{model.quantization.type}, made while it loads")
 
 
-def files_in(folder: Path) -> Files | None:
+def files_in(folder: Path) -> QuantizationConfig | None:
     try:
         return files_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, AttributeError):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig
 from vllm.config.quantization import ONLINE_QUANT_SHORTHAND_NAMES
-from vllm.platforms import current_platform
+from vllm.platforms import CpuArchEnum, current_platform
 
 from service.api.models import (
     Bf16QuantizationConfig,
@@ -15,17 +15,18 @@ from service.api.models import (
     QuantizationConfig,
 )
 from service.engines import quantization
-from service.engines.quantization import Files, Machine
+from service.engines.quantization import Machine
 from service.engines.vllm import defaults
 from service.settings import ModelSettings
 
 
 def machine() -> Machine:
     on_cpu = bool(current_platform.is_cpu())
-    return Machine(on_cpu, on_cpu and bool(torch.cpu._is_amx_tile_supported()))
+    arm = current_platform.get_cpu_architecture() is CpuArchEnum.ARM
+    return Machine(on_cpu, on_cpu and bool(torch.cpu._is_amx_tile_supported()), arm)
 
 
-def files_of(settings: ModelSettings) -> Files | None:
+def files_of(settings: ModelSettings) -> QuantizationConfig | None:
     """What the model's files hold. None also where they can't be read: then vLLM says why."""
     try:
         config, _ = PretrainedConfig.get_config_dict(settings.path, revision=settings.engine_args.get("revision"))

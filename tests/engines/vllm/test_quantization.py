@@ -18,10 +18,14 @@ from service.api.models import (
     OtherQuantizationConfig,
     QuantizationConfig,
 )
-from service.engines.quantization import QuantizationRefused
+from service.engines import quantization
+from service.engines.quantization import Machine, QuantizationRefused
 from service.engines.vllm.quantization import dtype_of, engine_args, files_of, loaded, refuse_other
 from service.settings import ModelSettings
+from service.settings.quantization import QuantizationSettings, QuantizationType
 from tests.quantized_models import W4A16, W8A8, compressed_tensors_config
+
+FP8 = QuantizationSettings(type=QuantizationType.FP8)
 
 
 def model(path: Path | str, **fields: Any) -> ModelSettings:
@@ -69,8 +73,9 @@ def test_the_number_format_is_told_by_its_name() -> None:
     assert dtype_of(made_of(None, None, torch.float16)) == "float16"
 
 
-def test_vllm_knows_what_it_is_told(whole: Path) -> None:
-    args = engine_args(model(whole, quantization={"type": "fp8"}), models=1, on_cpu=True)
+@pytest.mark.parametrize("machine", [Machine(on_cpu=True, amx=True), Machine(on_cpu=False)])
+def test_vllm_knows_what_it_is_told(machine: Machine) -> None:
+    args = quantization.engine_args(FP8, None, machine)
     assert args["quantization"] in {*ONLINE_QUANT_SHORTHAND_NAMES} & {*QUANTIZATION_METHODS}
 
 
@@ -89,7 +94,7 @@ def test_quantised_weights_are_left_to_their_files(quantised: Path) -> None:
 
 
 def test_the_operators_dtype_wins(whole: Path) -> None:
-    own = model(whole, quantization={"type": "fp8"}, engine_args={"dtype": "float16"})
+    own = model(whole, type=ModelType.EMBEDDING, engine_args={"dtype": "float16"})
     assert engine_args(own, models=1, on_cpu=True)["dtype"] == "float16"
 
 

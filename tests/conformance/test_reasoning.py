@@ -24,8 +24,7 @@ from service.api.tools import (
     ToolChoice,
     ToolConfig,
     ToolDefinition,
-    ToolParamDefinition,
-    ToolParameters,
+    ToolInputSchema,
 )
 from service.client import Client
 from service.prompts.renderer import Renderer
@@ -43,11 +42,12 @@ TEMPLATE = (
     "{% if enable_thinking is defined and not enable_thinking %}\n</think>\n\n{% endif %}{% endif %}"
 )
 SCHEMA = '{"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}}, "required": ["city"]}'
-TOOL = ToolDefinition(
-    tool_name="weather", input=ToolParameters(parameters=(ToolParamDefinition(name="days", param_type="int"),))
-)
+ARGUMENTS = '{"type": "object", "properties": {"days": {"enum": [1, 3]}}, "required": ["days"]}'
+TOOL = ToolDefinition(tool_name="weather", input=ToolInputSchema(input_schema_json=ARGUMENTS))
 QUESTION = "Where is the Louvre?"
 BUDGET = 12
+END = 2
+"""The bundled model's token for the end of a message."""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,8 @@ async def client(thinker: str) -> AsyncIterator[Client]:
 
 
 def asked(config: ReasoningConfig | None = None, *, max_tokens: int = 60, **fields: Any) -> ChatCompletionRequest:
-    sampling = SamplingParams(max_tokens=max_tokens, **fields.pop("sampling", {}))
+    # By itself the model would end its message here, and be led to its answer at once.
+    sampling = SamplingParams(**{"max_tokens": max_tokens, "logit_bias": {END: -100}, **fields.pop("sampling", {})})
     return ChatCompletionRequest(
         **{
             "model_id": THINKER,
@@ -142,7 +143,11 @@ async def test_a_stream_tells_the_same(client: Client) -> None:
 
 async def test_a_call_is_enforced_behind_thoughts(client: Client) -> None:
     answer = await client.chat(
-        asked(max_tokens=200, tools=(TOOL,), tool_config=ToolConfig(tool_choice=ToolChoice.REQUIRED))
+        asked(
+            max_tokens=BUDGET + 60,
+            tools=(TOOL,),
+            tool_config=ToolConfig(tool_choice=ToolChoice.REQUIRED, parallel_tool_calls=False),
+        )
     )
     assert answer.completion_message.reasoning
     calls = answer.completion_message.tool_calls
@@ -162,6 +167,15 @@ async def test_thoughts_that_the_model_ends_are_not_truncated(client: Client, th
     end = Tokenizer.load(str(thinking_model)).control_tokens["</think>"]
     answer = await client.chat(
         asked(sampling={"logit_bias": {end: 100}}, response_format=JsonSchemaResponseFormat(json_schema=SCHEMA))
+    )
+    assert (answer.completion_message.reasoning, answer.usage.reasoning_tokens) == ("", 1)
+    assert not answer.reasoning_truncated
+    assert answer.constraint_outcome is ConstraintOutcome.SATISFIED
+
+
+async def test_a_message_that_ends_in_the_thoughts_has_an_answer_all_the_same(client: Client) -> None:
+    answer = await client.chat(
+        asked(sampling={"logit_bias": {END: 100}}, response_format=JsonSchemaResponseFormat(json_schema=SCHEMA))
     )
     assert (answer.completion_message.reasoning, answer.usage.reasoning_tokens) == ("", 1)
     assert not answer.reasoning_truncated

@@ -1,10 +1,14 @@
 """Thoughts before answers: told apart, counted, limited and hidden; what a caller demands is of the answer alone."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.api.chat import ChatCompletionRequest, ChatCompletionResponse, ReasoningConfig
 from service.api.content import ReasoningDelta, TextDelta
@@ -12,9 +16,14 @@ from service.api.events import Complete, Event, Progress, Start
 from service.api.messages import StopReason, UserMessage
 from service.api.response_format import ConstraintOutcome, RegexResponseFormat
 from service.api.sampling import LogProbConfig, SamplingParams
+from service.decoding.plan import plan_sampling
+from service.engines.base import GenerationRequest, GenerationStep
 from service.engines.registry import Registry
+from service.engines.scripted import Reply, _joined
 from service.errors import EngineFailed, InvalidField, UnsupportedByModel
 from service.inference.chat import Chat
+from service.inference.reasoning import Thoughts, think_first
+from service.prompts.tokenizer import Segment
 from service.telemetry.calls import Call
 from tests.decoding.tried import TriedHere
 from tests.inference.conftest import NO_IMAGES, Language
@@ -143,6 +152,52 @@ async def test_a_budget_breaks_thoughts_off_and_the_answer_begins(family: Family
     assert events[-1].reasoning_truncated
 
 
+class Joining(Recording):
+    """Tells several tokens in a step, as many as `sizes` says in turn."""
+
+    def __init__(self, family: Family, sizes: list[int]) -> None:
+        super().__init__(family)
+        self._sizes = sizes
+
+    async def _steps(self, request: GenerationRequest, reply: Reply) -> AsyncGenerator[GenerationStep, None]:
+        sizes, told = cycle(self._sizes), list[GenerationStep]()
+        size = next(sizes)
+        async for step in super()._steps(request, reply):
+            told.append(step)
+            if len(told) == size or step.finish:
+                yield _joined(told)
+                size, told = next(sizes), []
+
+
+@every_family
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=8), budget=st.none() | st.integers(1, 60))
+async def test_however_tokens_are_joined_to_steps_the_answer_is_the_same(
+    family: Family, sizes: list[int], budget: int | None
+) -> None:
+    request = asked(family, reasoning=ReasoningConfig(max_tokens=budget))
+    one_by_one = await answered(await started(family), request)
+    engine = Joining(family, sizes)
+    await engine.start()
+    events = await streamed(engine, request)
+    assert (joined(events, ReasoningDelta), joined(events, TextDelta)) == parts(one_by_one)
+    assert isinstance(events[-1], Complete)
+    assert events[-1].usage == one_by_one.usage
+    assert events[-1].reasoning_truncated == one_by_one.reasoning_truncated
+
+
+async def test_whatever_belongs_to_the_first_prompt_stays_with_the_second() -> None:
+    engine = await started(R1)
+    prepared: Any = object()
+    prompt = replace(engine.renderer.text("?"), images=prepared)
+    reasoning = engine.renderer.reasoning
+    assert reasoning is not None
+    plan = plan_sampling(None, None, len(prompt.token_ids), engine.bounds)
+    request = GenerationRequest("r", prompt, plan, None, incremental=True)
+    thoughts = Thoughts(reasoning, begun=True, max_tokens=None, hidden=False)
+    assert [step async for step in think_first(engine, request, thoughts, Call("", ""))]
+    assert [asked.prompt.images for asked in engine.asked] == [prepared, prepared]
+
+
 async def test_thoughts_that_take_all_tokens_leave_no_answer() -> None:
     request = asked(
         R1, sampling_params=SamplingParams(max_tokens=10), response_format=RegexResponseFormat(pattern="[a-z]+")
@@ -193,6 +248,29 @@ async def test_what_is_demanded_is_demanded_of_the_answer_alone(family: Family) 
     assert (second.plan.min_tokens, second.plan.logprobs, second.plan.seed) == (2, 2, 7)
     assert answer.constraint_outcome is ConstraintOutcome.SATISFIED
     assert len(answer.logprobs) == len(family.answer.encode())
+
+
+@every_family
+async def test_a_mark_that_is_spelled_in_letters_is_text(family: Family) -> None:
+    class Spelling(Recording):
+        """Spells the marks between two § in letters."""
+
+        def _token_ids(self, text: str) -> list[int]:
+            pieces = [Segment(piece, trusted=index % 2 == 0) for index, piece in enumerate(text.split("§"))]
+            tokenizer = self.renderer.tokenizer
+            return [*tokenizer.encode(pieces).token_ids, tokenizer.pretrained.eos_token_id]
+
+    start, end = family.marks
+    opening = family.recorded[: family.recorded.index(family.thoughts)]
+    engine = Spelling(family, f"{opening}I could write §{end}§ or §{start}§.{end}Yes.")
+    await engine.start()
+    answer = await answered(engine, asked(family))
+    assert parts(answer) == (f"I could write {end} or {start}.", "Yes.")
+
+
+async def test_a_second_opening_mark_is_a_part_of_the_thoughts() -> None:
+    answer = await answered(await started(R1, "Is <think> a tag?</think>Yes."), asked(R1))
+    assert parts(answer) == ("Is <think> a tag?", "Yes.")
 
 
 async def test_a_stop_string_in_thoughts_ends_nothing() -> None:

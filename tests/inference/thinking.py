@@ -65,6 +65,8 @@ class Family:
     recorded: str
     thoughts: str
     answer: str
+    others: tuple[str, ...] = ()
+    """Control tokens that its parser looks for besides."""
     special: bool = False
     """Whether its marks leave no trace in texts."""
     parser: str = ""
@@ -73,7 +75,8 @@ class Family:
     """What the thinking has to be switched to."""
 
     def renderer(self) -> Renderer:
-        kind = {"special" if self.special else "added": self.marks}
+        marks = (*self.marks, *self.others)
+        kind = {"special" if self.special else "added": marks}
         return Renderer(byte_tokenizer(self.template, **kind), PromptStyle(model_name=self.name))
 
 
@@ -102,8 +105,8 @@ FAMILIES = [
         "QwQ",
         QWQ,
         THINK,
-        'Hmm. He asks for JSON. {"a": 1} would do; wait, "a" is "<think>"?\nNo.\n</think>\n\n{"a": 2}',
-        'Hmm. He asks for JSON. {"a": 1} would do; wait, "a" is "<think>"?\nNo.\n',
+        'Hmm. He asks for JSON. {"a": 1} would do; wait, "a" is "2"?\nNo.\n</think>\n\n{"a": 2}',
+        'Hmm. He asks for JSON. {"a": 1} would do; wait, "a" is "2"?\nNo.\n',
         '{"a": 2}',
         parser="deepseek_r1",
     ),
@@ -114,6 +117,7 @@ FAMILIES = [
         "[THINK]Let me count the r's: st-r-awbe-r-r-y. Three.[/THINK]There are 3.",
         "Let me count the r's: st-r-awbe-r-r-y. Three.",
         "There are 3.",
+        others=("[TOOL_CALLS]",),
         special=True,
         parser="mistral",
     ),

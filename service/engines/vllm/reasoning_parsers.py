@@ -13,12 +13,13 @@ START_NAMES, END_NAMES = ("reasoning_start_str", "start_token"), ("reasoning_end
 
 def marks_of(parser_name: str, tokenizer: Tokenizer) -> MarkNames:
     """Raises ValueError for a parser that there is not, that doesn't fit the model, or that reads text for marks."""
+    known = ReasoningParserManager.list_registered()
+    if parser_name not in known:
+        raise ValueError(f"vLLM has no reasoning parser {parser_name!r}; it has: {', '.join(known)}.")
     try:
         parser = ReasoningParserManager.get_reasoning_parser(parser_name)(tokenizer.pretrained)
-    except KeyError:
-        known = ", ".join(ReasoningParserManager.list_registered())
-        raise ValueError(f"vLLM has no reasoning parser {parser_name!r}; it has: {known}.") from None
-    except RuntimeError as error:
+    # Each misses the tokens that it looks for in a way of its own.
+    except Exception as error:
         raise ValueError(f"The reasoning parser {parser_name!r} doesn't fit the model: {error}") from error
     marks = _found(parser, START_NAMES), _found(parser, END_NAMES)
     if not all(mark in tokenizer.control_tokens for mark in marks):

@@ -180,6 +180,7 @@ class TestHardware:
         [
             ({}, 2 * 32),
             ({"type": "embedding"}, 4 * 32),
+            ({"type": "scoring"}, 4 * 32),
             ({"type": "embedding", "quantization": {"type": "bf16"}}, 2 * 32),
             ({"engine_args": {"dtype": "float32"}}, 4 * 32),
             ({"quantization": {"type": "fp8"}}, 16 + 2 * 16),

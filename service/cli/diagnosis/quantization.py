@@ -70,7 +70,7 @@ def loaded_bytes(model: ModelSettings, folder: Path, stored_bytes: int) -> int:
 
 def _bytes_a_number(model: ModelSettings) -> int:
     """As the server's own defaults have it; vLLM halves float32 by itself."""
-    usual = 4 if model.type is ModelType.EMBEDDING and not model.quantization else 2
+    usual = 2 if model.type is ModelType.LLM or model.quantization else 4
     return DTYPE_BYTES.get(str(model.engine_args.get("dtype")), usual)
 
 

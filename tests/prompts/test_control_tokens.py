@@ -203,7 +203,8 @@ def test_no_text_becomes_a_control_token_however_it_is_cut(family: str, data: st
     assert controls(renderer, prompt) == controls(renderer, harmless)
     own, all_ = (spelled(renderer.tokenizer, p.text) for p in (harmless, prompt))
     assert prompt.neutralized_spans == all_ - own
-    assert read(renderer, prompt) == prompt.text
+    # Qwen's tokenizer writes characters in their composed form (NFC).
+    assert unicodedata.normalize("NFC", read(renderer, prompt)) == unicodedata.normalize("NFC", prompt.text)
     if all_ == own:
         assert prompt.token_ids == usual_ids(renderer.tokenizer, prompt.text)
 

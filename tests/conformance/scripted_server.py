@@ -12,6 +12,7 @@ from service.decoding.compile_check import CompileCheck
 from service.engines.base import Engine
 from service.engines.registry import Registry
 from service.images.sources import ImageSources
+from service.inference.adapters import Adapters
 from service.inference.images import Images
 from service.rpc import SERVICE_NAMES, add_servicers
 from service.server.auth import Authenticator
@@ -52,7 +53,8 @@ async def _start(engines: Sequence[Engine], compile_check: CompileCheck) -> tupl
     images = Images(
         ImageSources(settings.limits.max_image_bytes, settings.images.fetch, ImageMetrics(CollectorRegistry()))
     )
-    add_servicers(server, registry, compile_check, images, operations, settings.limits)
+    adapters = Adapters(registry, source=None, records=None)
+    add_servicers(server, registry, compile_check, images, adapters, operations, settings.limits)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     return server, f"127.0.0.1:{port}"

@@ -21,7 +21,7 @@ ELSEWHERE = "The image's host redirects to where this server doesn't fetch from.
 TOO_LARGE = "With it the images of the request have more than 1000 bytes."
 COMPRESSED = "The image's host sends it compressed, which was not asked for."
 NO_IMAGE = "What the host answers with is not an image."
-TOO_SLOW = "The image took longer than 0.3 seconds to be fetched."
+TOO_SLOW = "The image took longer than 2 seconds to be fetched."
 
 
 @dataclass(frozen=True)

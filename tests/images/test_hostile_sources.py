@@ -9,8 +9,8 @@ from service.errors import InvalidField
 from tests.images.hostile_sources import HOSTILE_URLS, Hostile
 from tests.images.hosts import FIELD, INSIDE, OUTSIDE, Answer, Certificates, Outside, loaded
 
-# Enough for all that comes to an end by itself; what doesn't is cut off then.
-TIMEOUT_S = 0.3
+# Enough for all that comes to an end by itself, also on a busy machine; what does not is cut off then.
+TIMEOUT_S = 2.0
 
 
 def test_there_are_enough_of_them() -> None:
